@@ -1,0 +1,1 @@
+"""Nouns: slides, tiles, diagnoses, boxes and errors. Knows numpy and nothing heavier."""
