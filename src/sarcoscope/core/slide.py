@@ -42,7 +42,9 @@ class SlideInfo:
     levels: tuple[Level, ...]
     """Finest first; levels[0].size == size."""
     scale: Scale | None
-    """None where neither the file nor the user says."""
+    """None where neither the file nor the user says, or where what they say cannot be trusted."""
+    scale_problem: str | None = None
+    """Why `scale` is None although something was said, with what to type; None where nothing was said."""
     objective_power: float | None = None
     """Nominal magnification as stored (20.0, 40.0), None where the file does not say."""
     associated: tuple[str, ...] = ()
@@ -55,3 +57,5 @@ class SlideInfo:
     def __post_init__(self) -> None:
         if not self.levels or self.levels[0].size != self.size:
             raise InputError("a slide's first level must have the slide's size")
+        if self.scale is not None and self.scale_problem is not None:
+            raise InputError("a slide whose scale is settled has no scale problem; put it into the scale's warnings")

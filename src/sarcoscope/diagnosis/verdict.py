@@ -1,0 +1,58 @@
+"""From the probabilities of a slide's kept tiles to a diagnosis, or to a reason why there is none."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sarcoscope.core.diagnosis import Diagnosis, Refined, Vote
+from sarcoscope.core.errors import InputError
+from sarcoscope.diagnosis.fusion import Probabilities
+from sarcoscope.diagnosis.rules import SlideRules
+from sarcoscope.diagnosis.voting import find_component, refined, tile_labels, vote
+
+
+def undetermined_reason(counted: Vote, rules: SlideRules) -> str | None:
+    """Why this vote decides nothing, or None where it does (protocol section 9)."""
+    if counted.tiles < rules.minimum_tiles:
+        return f"{counted.tiles} tiles kept, at least {rules.minimum_tiles} needed"
+    if counted.label in rules.unscored:
+        return f"most frequent label is {counted.label}, which this bundle knows at tile level only"
+    return None
+
+
+def diagnose_tiles(slide: str, probabilities: Probabilities, classes: Sequence[str], rules: SlideRules) -> Diagnosis:
+    """Diagnose one slide from the fused probabilities (N, C) of its kept tiles; N may be 0.
+
+    `label` is the plain vote's, `refined` the refined rule's; both are None where the vote is
+    undetermined, and each is None on its own where its most frequent label is not scored. Raises
+    InputError where the array does not fit the classes or is not made of probabilities.
+    """
+    values = np.asarray(probabilities, np.float64).reshape(-1, len(classes))
+    if np.shape(probabilities) != values.shape:
+        raise InputError(f"{slide}: probabilities of shape {np.shape(probabilities)}, want (tiles, {len(classes)})")
+    if values.size and (not np.isfinite(values).all() or np.abs(values.sum(axis=1) - 1).max() > 1e-3):
+        raise InputError(f"{slide}: the model returned rows that are not probabilities", "check the bundle's members")
+    rules.check(classes)
+    labels = tile_labels(values)
+    plain = vote(labels, values, classes)
+    after = refined(labels, values, classes, rules.refine)
+    reason = undetermined_reason(plain, rules)
+    after_reason = undetermined_reason(after.vote, rules)
+    means = values.mean(axis=0) if len(values) else [None] * len(classes)
+    return Diagnosis(
+        slide=slide,
+        label=None if reason else plain.label,
+        undetermined=reason,
+        vote=plain,
+        refined=Refined(
+            label=None if after_reason else after.label,
+            vote=after.vote,
+            applied=after.applied,
+            changed=after.changed and not after_reason,
+            reason=after_reason or after.reason,
+        ),
+        components=tuple(find_component(after.vote, rule) for rule in rules.components),
+        mean_probability={
+            code: None if mean is None else float(mean) for code, mean in zip(classes, means, strict=True)
+        },
+    )

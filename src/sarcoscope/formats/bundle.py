@@ -1,0 +1,198 @@
+"""A bundle: what a hospital receives. A folder with bundle.json, bundle.sha256 and one folder a member.
+
+Every file is listed with its hash in bundle.json, and bundle.sha256 holds the hash of bundle.json
+itself, which is the bundle's hash. Nothing in a bundle is executable: ONNX graphs and arrays only.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sarcoscope.core.errors import BundleError, InputError
+from sarcoscope.core.tiling import TilingConfig
+from sarcoscope.diagnosis.fusion import FUSIONS, Probabilities
+from sarcoscope.diagnosis.rules import SlideRules
+from sarcoscope.formats.atomic import write_text
+from sarcoscope.formats.hashing import sha256_file
+
+BUNDLE_SCHEMA: Literal[1] = 1
+_AGAIN = "get the bundle again from where it came"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BundleClass(_Part):
+    """One class, in the order of the model's outputs."""
+
+    code: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
+    name: str
+    color: str = Field(pattern=r"^#[0-9a-f]{6}$")
+    """The class's colour in every map, pie and export."""
+
+
+class HashedFile(_Part):
+    """A file of the bundle."""
+
+    path: str
+    """Relative to the bundle's folder, forward slashes."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> "HashedFile":
+        parts = PurePosixPath(self.path)
+        if parts.is_absolute() or ".." in parts.parts or "\\" in self.path:
+            raise ValueError(f"{self.path} leaves the bundle")
+        return self
+
+
+class BundleMember(_Part):
+    """One network.
+
+    Its graph takes `tiles` (B, tile_px, tile_px, 3) uint8 RGB, normalises inside, and returns `logits`
+    (B, C) and `features` (B, F, h, w), the last feature maps before global mean pooling. `head` is an
+    .npz with `weight` (C, F) and `bias` (C,), so that a class activation map is weight @ features.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    architecture: str
+    trained_mpp: tuple[float, ...]
+    """Scales of its training tiles, microns per pixel."""
+    model: HashedFile
+    head: HashedFile
+    metrics: dict[str, float] = {}
+    """Measured when it was trained; what on stands in the bundle's provenance."""
+
+
+class Fusion(_Part):
+    """How members become one (protocol section 7)."""
+
+    mode: Literal["shared"] = "shared"
+    """Every member reads the same tile."""
+    rule: str = "mean"
+
+
+class BundleManifest(_Part):
+    """Content of bundle.json."""
+
+    kind: Literal["sarcoscope.bundle"] = "sarcoscope.bundle"
+    schema_version: Literal[1] = BUNDLE_SCHEMA
+    name: str
+    version: str
+    synthetic: bool
+    """Trained on phantoms: never of any clinical meaning."""
+    intended_use: str
+    """One plain sentence on what it is for."""
+    not_for: str
+    """One plain sentence on what it is not for."""
+    classes: tuple[BundleClass, ...] = Field(min_length=2)
+    members: tuple[BundleMember, ...] = Field(min_length=1)
+    fusion: Fusion = Fusion()
+    tiling: TilingConfig
+    """`tiling.mpp` is the scale of the tiles that are read."""
+    rules: SlideRules
+    provenance: dict[str, Any]
+    """How and on what it was trained."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "BundleManifest":
+        codes = [item.code for item in self.classes]
+        if len(set(codes)) != len(codes):
+            raise ValueError(f"classes named twice: {codes}")
+        if self.fusion.rule not in FUSIONS:
+            raise ValueError(f"unknown fusion {self.fusion.rule!r}, known: {', '.join(sorted(FUSIONS))}")
+        self.rules.check(codes)
+        return self
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle whose every file matched its hash."""
+
+    folder: Path
+    manifest: BundleManifest
+    sha256: str
+    """Hash of bundle.json, hence of all it lists."""
+
+    @cached_property
+    def codes(self) -> tuple[str, ...]:
+        """Class codes in the order of the models' outputs."""
+        return tuple(item.code for item in self.manifest.classes)
+
+    @cached_property
+    def colors(self) -> dict[str, str]:
+        """'#rrggbb' per class code."""
+        return {item.code: item.color for item in self.manifest.classes}
+
+    @property
+    def notice(self) -> str:
+        """What a result of this bundle is and is not; stands on every page."""
+        synthetic = "Trained on synthetic phantom slides: of no clinical meaning. " if self.manifest.synthetic else ""
+        return f"{synthetic}Research use only, not a medical device. {self.manifest.not_for}"
+
+    def model_path(self, member: BundleMember) -> Path:
+        """The member's ONNX file."""
+        return self.folder / member.model.path
+
+    def head(self, member: BundleMember) -> tuple[Probabilities, Probabilities]:
+        """Weight (C, F) and bias (C,) of the member's linear layer, float32."""
+        with np.load(self.folder / member.head.path, allow_pickle=False) as arrays:
+            return arrays["weight"], arrays["bias"]
+
+
+def _canonical(manifest: BundleManifest) -> str:
+    return json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+
+
+def hashed(folder: Path, path: str) -> HashedFile:
+    """Hash a file that lies in the bundle's folder."""
+    return HashedFile(path=path, sha256=sha256_file(folder / path))
+
+
+def write_bundle(folder: Path, manifest: BundleManifest) -> Bundle:
+    """Write bundle.json and bundle.sha256 beside members that already lie in `folder`, then open it."""
+    text = _canonical(manifest)
+    write_text(folder / "bundle.json", text)
+    write_text(folder / "bundle.sha256", f"{hashlib.sha256(text.encode()).hexdigest()}  bundle.json\n")
+    return read_bundle(folder)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Open a bundle and check every file against its hash. BundleError says what does not fit."""
+    if not (folder / "bundle.json").is_file():
+        raise BundleError(folder, "not a bundle (no bundle.json in it)", "give the folder that holds bundle.json")
+    try:
+        content = (folder / "bundle.json").read_bytes()
+        declared = (folder / "bundle.sha256").read_text(encoding="ascii").split()[:1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(folder, f"bundle.json or bundle.sha256 cannot be read ({error})", _AGAIN) from error
+    found = hashlib.sha256(content).hexdigest()
+    if declared != [found]:
+        raise BundleError(folder / "bundle.json", "does not match the hash in bundle.sha256", _AGAIN)
+    try:
+        manifest = BundleManifest.model_validate_json(content)
+    except (ValidationError, InputError) as error:
+        problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("rules",), "msg": str(error)}
+        where = ".".join(str(part) for part in problem["loc"])
+        raise BundleError(folder / "bundle.json", f"{where}: {problem['msg']}", _AGAIN) from error
+    for member in manifest.members:
+        for file in (member.model, member.head):
+            _check(folder, file)
+    return Bundle(folder=folder, manifest=manifest, sha256=found)
+
+
+def _check(folder: Path, file: HashedFile) -> None:
+    path = folder / file.path
+    try:
+        actual = sha256_file(path)
+    except OSError as error:
+        raise BundleError(path, f"cannot be read ({error.strerror})", _AGAIN) from error
+    if actual != file.sha256:
+        raise BundleError(path, "does not match the hash in bundle.json", _AGAIN)
