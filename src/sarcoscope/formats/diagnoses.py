@@ -111,6 +111,7 @@ def _component(found: Component) -> ComponentRecord:
 def make_record(
     diagnosis: Diagnosis,
     tiles: Sequence[Tile],
+    *,
     info: SlideInfo,
     scale: Scale,
     bundle: Bundle,

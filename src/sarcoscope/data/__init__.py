@@ -1,0 +1,1 @@
+"""Tiles, slides and labels to batches."""

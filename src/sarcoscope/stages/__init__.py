@@ -1,0 +1,1 @@
+"""One verb of the work each: config in, artefacts read and written, resume and provenance."""

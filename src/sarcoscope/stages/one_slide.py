@@ -1,0 +1,228 @@
+"""One slide from its pixels to its folder: plan, predict, decide, write."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import sarcoscope
+from sarcoscope.core.diagnosis import Diagnosis
+from sarcoscope.core.errors import ArtifactError
+from sarcoscope.core.geometry import Size
+from sarcoscope.core.provenance import library_versions, machine
+from sarcoscope.core.tile import Tile
+from sarcoscope.core.tiling import TilingConfig
+from sarcoscope.diagnosis.fusion import Probabilities, fuse
+from sarcoscope.diagnosis.rules import SlideRules
+from sarcoscope.diagnosis.verdict import diagnose_tiles
+from sarcoscope.formats.atomic import write_json
+from sarcoscope.formats.bundle import Bundle
+from sarcoscope.formats.diagnoses import DiagnosisRecord, make_record, read_diagnosis, write_diagnosis
+from sarcoscope.formats.geojson import tile_features, write_geojson
+from sarcoscope.formats.hashing import sha256_files
+from sarcoscope.formats.images import write_jpeg
+from sarcoscope.formats.tiles import write_tiles
+from sarcoscope.inference.onnx import OnnxNetwork
+from sarcoscope.inference.predict import Prediction, predict_tiles
+from sarcoscope.reports.slide import write_slide_report
+from sarcoscope.slides.opening import open_slide
+from sarcoscope.slides.port import SlideSource
+from sarcoscope.slides.thumbnail import thumbnail
+from sarcoscope.stages.jobs import Listener, SlideJob
+from sarcoscope.tiling.plan import TilePlan, plan_tiles
+
+_OUTPUTS = ("tiles.parquet", "tiles.geojson", "thumbnail.jpg", "map.png", "pie.png", "report.html")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found on a slide, before anything is written."""
+
+    plan: TilePlan
+    tiles: tuple[Tile, ...]
+    """Every cell of the grid, judged by the tissue map and, where it was read, by its pixels."""
+    probabilities: Probabilities
+    """(kept, C) fused."""
+    diagnosis: Diagnosis
+    timings_s: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideDiagnoser:
+    """All that stays the same from slide to slide of a run."""
+
+    bundle: Bundle
+    members: Sequence[OnnxNetwork]
+    tiling: TilingConfig
+    rules: SlideRules
+    batch: int
+    workers: int
+    evidence: int
+    thumbnail_px: int
+
+    def run(self, job: SlideJob, folder: Path, listener: Listener, *, force: bool) -> tuple[DiagnosisRecord, bool]:
+        """Diagnose one slide into its folder; True where an earlier run's result from the same inputs stands.
+
+        Stale results are removed before anything is written and the report comes last, so that a folder
+        with both is a finished one. Raises SlideError, BundleError, ArtifactError.
+        """
+        started, begin = datetime.now(UTC), perf_counter()
+        with open_slide(job.path, mpp=job.mpp, mpp_source=job.mpp_source, override=job.mpp_override) as source:
+            inputs = self._inputs(source, job)
+            if not force and (earlier := finished(folder, inputs)):
+                return earlier, True
+            with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
+                digest = pool.submit(sha256_files, source.files)  # beside reading: a slide can be gigabytes
+                findings = self._find(source, job.slide, listener)
+                record = self._record(source, job, findings, inputs, digest.result())
+            record.provenance["started"] = started.isoformat(timespec="seconds")
+            self._write(source, folder, findings)
+        record.provenance["timings_s"] = {
+            name: round(value, 3) for name, value in (findings.timings_s | {"total": perf_counter() - begin}).items()
+        }
+        write_diagnosis(folder / "diagnosis.json", record)
+        write_slide_report(folder)
+        return record, False
+
+    def _find(self, source: SlideSource, slide: str, listener: Listener) -> Findings:
+        """Plan, read, predict, decide."""
+        begin = perf_counter()
+        plan = plan_tiles(source, self.tiling)
+        planned = perf_counter()
+        listener.tiles_planned(len(plan.candidates))
+        prediction = predict_tiles(
+            source,
+            plan.candidates,
+            self.members,
+            len(self.bundle.codes),
+            self.tiling,
+            batch=self.batch,
+            workers=self.workers,
+            progress=listener.tiles_done,
+        )
+        fused = fuse(prediction.probabilities, self.bundle.manifest.fusion.rule)
+        diagnosis = diagnose_tiles(slide, fused, self.bundle.codes, self.rules)
+        timings = {
+            "plan": planned - begin,
+            "predict": perf_counter() - planned,
+            "predict_waiting_for_tiles": prediction.waiting_s,
+            "predict_computing": prediction.computing_s,
+        }
+        return Findings(plan, merge(plan, prediction), fused, diagnosis, timings)
+
+    def _inputs(self, source: SlideSource, job: SlideJob) -> dict[str, Any]:
+        """All that the result depends on and that can be known without reading the slide."""
+        files = [(path, path.stat()) for path in source.files]
+        return {
+            "version": sarcoscope.__version__,
+            "bundle_sha256": self.bundle.sha256,
+            "files": [{"name": path.name, "bytes": s.st_size, "mtime_ns": s.st_mtime_ns} for path, s in files],
+            "given_mpp": job.mpp,
+            "tiling": asdict(self.tiling),
+            "rules": asdict(self.rules),
+            "evidence": self.evidence,
+            "thumbnail_px": self.thumbnail_px,
+        }
+
+    def _record(
+        self, source: SlideSource, job: SlideJob, findings: Findings, inputs: dict[str, Any], sha256: str
+    ) -> DiagnosisRecord:
+        manifest = self.bundle.manifest
+        return make_record(
+            findings.diagnosis,
+            findings.tiles,
+            info=source.info,
+            scale=findings.plan.scale,
+            bundle=self.bundle,
+            provenance={
+                "bundle": {"name": manifest.name, "version": manifest.version, "sha256": self.bundle.sha256},
+                "slide_file": {
+                    "path": str(job.path),
+                    "sha256": sha256,
+                    "vendor": source.info.vendor,
+                    "objective_power": source.info.objective_power,
+                    "icc_profile": source.info.icc_profile,
+                },
+                "tiles_read_at_mpp": findings.plan.mpp,
+                "inputs": inputs,
+                "batch": self.batch,
+                "workers": self.workers,
+                "device": self.members[0].device,
+                "libraries": library_versions(),
+                "machine": machine(),
+            },
+        )
+
+    def _write(self, source: SlideSource, folder: Path, findings: Findings) -> None:
+        """Everything but the report and the record."""
+        for stale in ("diagnosis.json", "report.html"):
+            (folder / stale).unlink(missing_ok=True)
+        kept, codes = [tile for tile in findings.tiles if tile.kept], self.bundle.codes
+        listed = []
+        for index, rank in confident(findings.probabilities, self.evidence):
+            code = codes[int(findings.probabilities[index].argmax())]
+            name = f"{code}-{rank}.jpg"
+            side = Size(self.tiling.tile_px, self.tiling.tile_px)
+            write_jpeg(folder / "evidence" / name, source.read(kept[index].box, side))
+            listed.append(
+                {
+                    "file": name,
+                    "code": code,
+                    "row": kept[index].row,
+                    "column": kept[index].column,
+                    "probability": float(findings.probabilities[index].max()),
+                }
+            )
+        write_json(folder / "evidence" / "evidence.json", listed)
+        write_jpeg(folder / "thumbnail.jpg", thumbnail(source, self.thumbnail_px))
+        write_tiles(folder / "tiles.parquet", findings.diagnosis.slide, findings.tiles, findings.probabilities, codes)
+        features = tile_features(findings.tiles, findings.probabilities, self.bundle.colors, viewer_origin(source))
+        write_geojson(folder / "tiles.geojson", features)
+
+
+def merge(plan: TilePlan, prediction: Prediction) -> tuple[Tile, ...]:
+    """The plan's tiles, with those that were read replaced by what their pixels said."""
+    judged = {(tile.row, tile.column): tile for tile in prediction.tiles}
+    return tuple(judged.get((tile.row, tile.column), tile) for tile in plan.tiles)
+
+
+def confident(probabilities: Probabilities, most: int) -> list[tuple[int, int]]:
+    """(index of a kept tile, rank from 1) of up to `most` tiles a label, most confident first, classes in order."""
+    labels = probabilities.argmax(axis=1) if len(probabilities) else np.empty(0, np.intp)
+    chosen: list[tuple[int, int]] = []
+    for label in range(probabilities.shape[1]):
+        own = np.flatnonzero(labels == label)
+        best = own[np.argsort(-probabilities[own, label], kind="stable")[:most]]
+        chosen += [(int(index), rank) for rank, index in enumerate(best, start=1)]
+    return chosen
+
+
+def viewer_origin(source: SlideSource) -> tuple[int, int]:
+    """Level-0 px where QuPath puts its origin: the scanned bounds, for formats that declare them."""
+    properties = source.info.properties
+    return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))
+
+
+def finished(folder: Path, inputs: dict[str, Any]) -> DiagnosisRecord | None:
+    """The record an earlier run left, if it came from the same inputs and all that belongs to it is there."""
+    if not all((folder / name).is_file() for name in ("diagnosis.json", *_OUTPUTS)):
+        return None
+    try:
+        record = read_diagnosis(folder / "diagnosis.json")
+    except ArtifactError:  # damaged or of another version: diagnose again
+        return None
+    return record if record.provenance.get("inputs") == _as_json(inputs) else None
+
+
+def _as_json(value: Any) -> Any:
+    """The value as it comes back from a JSON file: tuples as lists."""
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    return value

@@ -1,0 +1,56 @@
+"""The grid: anchored at the slide's origin, so that the grids of all scales nest."""
+
+import numpy as np
+import numpy.typing as npt
+
+from sarcoscope.core.errors import ScaleError
+from sarcoscope.core.geometry import Mpp, Size
+from sarcoscope.core.slide import Scale
+from sarcoscope.core.tiling import TilingConfig
+from sarcoscope.slides.port import SlideSource
+
+
+def reading_mpp(source: SlideSource, scale: Scale, config: TilingConfig) -> Mpp:
+    """The um/px at which a slide's tiles are read.
+
+    The config's, where the slide is finer. A slide coarser by at most `coarser_tolerance` (scanners call
+    0.5022 "20x") is read 1:1 at its own scale; a coarser one is a ScaleError, since nothing is upsampled.
+    """
+    if scale.mpp <= config.mpp:
+        return config.mpp
+    if scale.mpp <= config.mpp * (1 + config.coarser_tolerance):
+        return scale.mpp
+    raise ScaleError(
+        source.path,
+        f"{scale.mpp:g} um/px ({scale.source}) is coarser than the {config.mpp:g} um/px asked for",
+        "scan it at a higher power, or use a bundle trained at a coarser scale; tiles are never upsampled",
+    )
+
+
+def grid_boxes(size_l0: Size, side_l0: float) -> tuple[npt.NDArray[np.int64], Size | None]:
+    """Whole cells of a regular grid from the origin, row by row.
+
+    Cell k spans level-0 px round(k * side) to round((k + 1) * side), so that the edges of a grid with
+    twice the side are every second edge of this one, whatever the rounding.
+
+    Returns:
+        (N, 4) int64 of left, top, width, height in level-0 px, and the grid's size in cells, None where
+        the slide is smaller than a cell.
+    """
+    across = _edges(size_l0.width, side_l0)
+    down = _edges(size_l0.height, side_l0)
+    columns, rows = len(across) - 1, len(down) - 1
+    if columns < 1 or rows < 1:
+        return np.empty((0, 4), np.int64), None
+    boxes = np.empty((rows, columns, 4), np.int64)
+    boxes[..., 0] = across[:-1]
+    boxes[..., 1] = down[:-1, None]
+    boxes[..., 2] = np.diff(across)
+    boxes[..., 3] = np.diff(down)[:, None]
+    return boxes.reshape(-1, 4), Size(columns, rows)
+
+
+def _edges(length: int, side: float) -> npt.NDArray[np.int64]:
+    edges = np.floor(np.arange(int(length / side) + 2) * side + 0.5).astype(np.int64)
+    whole: npt.NDArray[np.int64] = edges[edges <= length]
+    return whole

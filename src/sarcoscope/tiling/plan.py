@@ -1,0 +1,70 @@
+"""The plan of a slide's tiles: every cell of its grid, and which are worth reading."""
+
+from dataclasses import dataclass
+
+from sarcoscope.core.errors import TissueError
+from sarcoscope.core.geometry import Box, Mpp
+from sarcoscope.core.slide import Scale
+from sarcoscope.core.tile import DropReason, Tile
+from sarcoscope.core.tiling import TilingConfig
+from sarcoscope.slides.port import SlideSource
+from sarcoscope.slides.scale import require_scale
+from sarcoscope.tiling.grid import grid_boxes, reading_mpp
+from sarcoscope.tiling.tissue import find_tissue
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """Every whole cell of the grid, row by row; dropped ones keep their reason."""
+
+    tiles: tuple[Tile, ...]
+    scale: Scale
+    """Of level 0."""
+    mpp: Mpp
+    """At which the tiles are read, um/px."""
+
+    @property
+    def candidates(self) -> tuple[Tile, ...]:
+        """Tiles that the tissue map does not rule out."""
+        return tuple(tile for tile in self.tiles if tile.kept)
+
+
+def plan_tiles(source: SlideSource, config: TilingConfig) -> TilePlan:
+    """Plan the grid of a slide from one look at its overview (protocol section 4, grid).
+
+    Raises ScaleError (no scale, implausible, too coarse) and TissueError (smaller than a tile, dark, empty).
+    """
+    scale = require_scale(source)
+    mpp = reading_mpp(source, scale, config)
+    side_l0 = config.tile_px * mpp / scale.mpp
+    boxes, cells = grid_boxes(source.info.size, side_l0)
+    if cells is None:
+        size = source.info.size
+        raise TissueError(
+            source.path,
+            f"{size.width}x{size.height} px is smaller than one tile ({side_l0:.0f} px of level 0)",
+            "give a larger scan",
+        )
+    tissue, pen = find_tissue(source, scale.mpp).shares(boxes)
+    tiles = tuple(
+        Tile(
+            row=index // cells.width,
+            column=index % cells.width,
+            box=Box(*(int(value) for value in boxes[index])),
+            tissue=float(tissue[index]),
+            pen=float(pen[index]),
+            dropped=_mask_reason(float(tissue[index]), float(pen[index]), config),
+        )
+        for index in range(len(boxes))
+    )
+    return TilePlan(tiles, scale, mpp)
+
+
+def _mask_reason(tissue: float, pen: float, config: TilingConfig) -> DropReason | None:
+    if pen > config.maximum_pen:
+        return DropReason.PEN
+    if tissue == 0:
+        return DropReason.BLANK
+    if tissue < config.minimum_tissue:
+        return DropReason.LITTLE_TISSUE
+    return None
