@@ -196,3 +196,21 @@ def _check(folder: Path, file: HashedFile) -> None:
         raise BundleError(path, f"cannot be read ({error.strerror})", _AGAIN) from error
     if actual != file.sha256:
         raise BundleError(path, "does not match the hash in bundle.json", _AGAIN)
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Bundles that come with the package, by name."""
+    home = Path(__file__).resolve().parents[1] / "bundles"
+    return {path.parent.name: path.parent for path in sorted(home.glob("*/bundle.json"))}
+
+
+def find_bundle(name: str) -> Bundle:
+    """Open a bundle by its folder, or by name where it comes with the package. BundleError, as read_bundle."""
+    shipped = shipped_bundles()
+    folder = Path(name)
+    if name in shipped and not folder.exists():
+        return read_bundle(shipped[name])
+    if not folder.exists():
+        known = ", ".join(shipped) or "none"
+        raise BundleError(folder, "there is no such bundle", f"give a bundle's folder, or one that is shipped: {known}")
+    return read_bundle(folder)

@@ -36,10 +36,8 @@ class OnnxNetwork(Network):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        available = onnxruntime.get_available_providers()
-        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
         try:
-            self._session = onnxruntime.InferenceSession(self._path, options, providers=providers)
+            self._session = onnxruntime.InferenceSession(self._path, options, providers=providers())
         except _RUNTIME_ERRORS as error:
             raise BundleError(self._path, f"not a graph the runtime loads ({error})", _ADVICE) from error
         inputs = [item.name for item in self._session.get_inputs()]
@@ -74,6 +72,12 @@ class OnnxNetwork(Network):
     def activations(self, tiles: Tiles) -> Activations:
         logits, features = self._run(["logits", "features"], tiles)
         return Activations(logits, features)
+
+
+def providers() -> list[str]:
+    """Execution providers that are used where the runtime has them, the fastest first."""
+    available = onnxruntime.get_available_providers()
+    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
 
 
 def load_members(bundle: Bundle, threads: int = 0) -> list[OnnxNetwork]:

@@ -29,7 +29,7 @@ from sarcoscope.formats.images import write_jpeg
 from sarcoscope.formats.tiles import write_tiles
 from sarcoscope.inference.onnx import OnnxNetwork
 from sarcoscope.inference.predict import Prediction, predict_tiles
-from sarcoscope.reports.slide import write_slide_report
+from sarcoscope.reports.slide_report import write_slide_report
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.thumbnail import thumbnail
@@ -82,7 +82,7 @@ class SlideDiagnoser:
                 record = self._record(source, job, findings, inputs, digest.result())
             record.provenance["started"] = started.isoformat(timespec="seconds")
             self._write(source, folder, findings)
-        record.provenance["timings_s"] = {
+        record.provenance["timings"] = {
             name: round(value, 3) for name, value in (findings.timings_s | {"total": perf_counter() - begin}).items()
         }
         write_diagnosis(folder / "diagnosis.json", record)

@@ -13,6 +13,7 @@ import torch
 
 import sarcoscope
 from sarcoscope.core.errors import InputError
+from sarcoscope.core.geometry import Rgb
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.data.tile_set import TileSet
@@ -67,7 +68,7 @@ def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: N
     }
     train, validation = (_tile_set(specs, config, config.work / name, say) for name, specs in cohorts.items())
     torch.manual_seed(config.fit.seed)
-    network = CompactNet(len(CLASSES)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = CompactNet(len(CLASSES)).to(memory_format=torch.channels_last)
     history = fit(network, train, validation, config.fit, lambda epoch: say(_words(epoch)))
     accuracy, balanced = accuracies(network, validation)
     member = config.out / "members" / "compact-20x"
@@ -101,7 +102,8 @@ def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: N
 def _tile_set(specs: Sequence[PhantomSlide], config: PhantomBundleConfig, folder: Path, say: Say) -> TileSet:
     """Paint what is not painted yet, then plan, read and label the tiles as the product does."""
     folder.mkdir(parents=True, exist_ok=True)
-    tiles, labels = [], []
+    tiles: list[Rgb] = []
+    labels: list[int] = []
     for spec in specs:
         path = folder / f"{spec.slide_id}-{spec.seed}.svs"
         if not path.exists():

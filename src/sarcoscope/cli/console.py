@@ -1,0 +1,72 @@
+"""What all commands share: where output goes, how errors are told, exit codes.
+
+Exit codes: 0 done; 1 some slides failed, others are done; 2 nothing could be done, or wrong usage; 130 interrupted.
+With --json, stdout holds exactly one object; everything else goes to stderr.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sarcoscope.core.errors import SarcoscopeError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object to stdout and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+err = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+
+_INTERRUPTED = 130
+
+
+def print_json(value: Any) -> None:
+    """One object to stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def tell(message: str) -> None:
+    """One line to stderr, never wrapped or interpreted as markup."""
+    err.print(message, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def errors_told(*, as_json: bool, debug: bool) -> Iterator[None]:
+    """Tell our own errors in one line and leave with the documented exit code; others are bugs and show themselves."""
+    try:
+        yield
+    except SarcoscopeError as error:
+        if debug:
+            raise
+        tell(f"error: {error}")
+        if as_json:
+            print_json({"error": str(error), "kind": type(error).__name__})
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        if debug:
+            raise
+        tell("interrupted: what was finished is kept; run the same command again to go on")
+        raise typer.Exit(_INTERRUPTED) from error
+
+
+def progress_bars() -> Progress:
+    """Bars with counts and times, on stderr so that stdout stays clean."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=False,
+    )
+
+
+def percent(share: float | None) -> str:
+    """A share as '61.2 %', or a dash."""
+    return "-" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,96 @@
+"""`sarcoscope diagnose`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sarcoscope.cli.console import Debug, Json, errors_told, print_json, progress_bars, tell
+
+if TYPE_CHECKING:
+    from sarcoscope.stages.jobs import SlideJob
+
+
+def diagnose(
+    slides: Annotated[
+        list[Path] | None, typer.Argument(help="Slides: files, or folders with one DICOM series.")
+    ] = None,
+    bundle: Annotated[
+        str, typer.Option("--bundle", "-b", help="A bundle's folder, or the name of a shipped one.")
+    ] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results, one folder a slide.")] = Path("run"),
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV with columns slide, path, mpp, ... instead of or beside SLIDES.")
+    ] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Microns per pixel of level 0, where the file does not say.")
+    ] = None,
+    mpp_override: Annotated[bool, typer.Option("--mpp-override", help="Let --mpp win over the file's scale.")] = False,
+    minimum_tiles: Annotated[int | None, typer.Option(help="Fewer kept tiles give 'undetermined'.")] = None,
+    minimum_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a kept tile, 0..1.")] = None,
+    batch: Annotated[int, typer.Option(help="Tiles per pass through a network.")] = 8,
+    workers: Annotated[int, typer.Option(help="Threads that read tiles.")] = 2,
+    threads: Annotated[int, typer.Option(help="Threads that compute; 0 takes every core.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Diagnose again what is already done.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Diagnose slides: tissue, tiles, prediction, vote, refined rule; a report with the evidence for each.
+
+    Exit code 0: every slide came through (undetermined is an answer); 1: some failed; 2: all failed.
+    """
+    with errors_told(as_json=as_json, debug=debug):
+        from sarcoscope.cli.tables import diagnosis_table
+        from sarcoscope.formats.bundle import find_bundle
+        from sarcoscope.reports.index import write_index
+        from sarcoscope.stages.diagnose import DiagnoseConfig
+        from sarcoscope.stages.diagnose import diagnose as run
+
+        jobs = _jobs(slides or [], manifest, mpp, mpp_override=mpp_override)
+        opened = find_bundle(_named(bundle))
+        config = DiagnoseConfig(
+            out=out,
+            batch=batch,
+            workers=workers,
+            threads=threads,
+            force=force,
+            minimum_tiles=minimum_tiles,
+            minimum_tissue=minimum_tissue,
+        )
+        with progress_bars() as bars:
+            from sarcoscope.cli.progress import Bars
+
+            summary = run(jobs, opened, config, Bars(bars))
+        failures = {slide: str(error) for slide, error in summary.failures.items()}
+        index = write_index(out, [record.slide for record in summary.records], title=out.name, failures=failures)
+    if as_json:
+        slides_json = [record.model_dump(mode="json") for record in summary.records]
+        print_json({"slides": slides_json, "failed": failures, "index": str(index), "exit_code": summary.exit_code})
+    else:
+        diagnosis_table(summary.records)
+        tell(f"{opened.notice}\nreport: {index}")
+    raise typer.Exit(summary.exit_code)
+
+
+def _named(bundle: str) -> str:
+    from sarcoscope.core.errors import InputError
+    from sarcoscope.formats.bundle import shipped_bundles
+
+    if not bundle:
+        raise InputError("no bundle given", f"add --bundle FOLDER, or a shipped one: {', '.join(shipped_bundles())}")
+    return bundle
+
+
+def _jobs(slides: list[Path], manifest: Path | None, mpp: float | None, *, mpp_override: bool) -> "list[SlideJob]":
+    from sarcoscope.core.errors import InputError
+    from sarcoscope.core.geometry import Mpp
+    from sarcoscope.formats.manifest import read_manifest
+    from sarcoscope.stages.jobs import jobs_from_manifest, jobs_from_paths
+
+    if not slides and manifest is None:
+        raise InputError("no slides given", "give slide files, or --manifest cohort.csv")
+    given = None if mpp is None else Mpp(mpp)
+    jobs = jobs_from_paths(slides, given, mpp_override=mpp_override)
+    if manifest is not None:
+        jobs += jobs_from_manifest(read_manifest(manifest), given, mpp_override=mpp_override)
+    return jobs

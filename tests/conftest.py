@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_slides() -> Path:
+    """The folder of small real slides that lies beside a checkout, where it does."""
+    folder = REPO.parent / "shared" / "data" / "slides"
+    if not folder.is_dir():
+        pytest.skip("shared/data/slides is absent: real slides not tested")
+    return folder
