@@ -1,6 +1,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("sarcoscope", deadline=None, derandomize=True)  # time limits are not tests
+settings.load_profile("sarcoscope")
 
 REPO = Path(__file__).parents[1]
 

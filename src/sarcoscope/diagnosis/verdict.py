@@ -27,9 +27,9 @@ def diagnose_tiles(slide: str, probabilities: Probabilities, classes: Sequence[s
     undetermined, and each is None on its own where its most frequent label is not scored. Raises
     InputError where the array does not fit the classes or is not made of probabilities.
     """
-    values = np.asarray(probabilities, np.float64).reshape(-1, len(classes))
-    if np.shape(probabilities) != values.shape:
-        raise InputError(f"{slide}: probabilities of shape {np.shape(probabilities)}, want (tiles, {len(classes)})")
+    values = np.asarray(probabilities, np.float64)
+    if values.ndim != 2 or values.shape[1] != len(classes):
+        raise InputError(f"{slide}: probabilities of shape {values.shape}, want (tiles, {len(classes)})")
     if values.size and (not np.isfinite(values).all() or np.abs(values.sum(axis=1) - 1).max() > 1e-3):
         raise InputError(f"{slide}: the model returned rows that are not probabilities", "check the bundle's members")
     rules.check(classes)

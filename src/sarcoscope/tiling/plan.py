@@ -12,6 +12,9 @@ from sarcoscope.slides.scale import require_scale
 from sarcoscope.tiling.grid import grid_boxes, reading_mpp
 from sarcoscope.tiling.tissue import find_tissue
 
+_GLASS = 0.01
+"""A cell with a smaller share of tissue is glass with a speck on it, not a tile with little tissue."""
+
 
 @dataclass(frozen=True, slots=True)
 class TilePlan:
@@ -63,7 +66,7 @@ def plan_tiles(source: SlideSource, config: TilingConfig) -> TilePlan:
 def _mask_reason(tissue: float, pen: float, config: TilingConfig) -> DropReason | None:
     if pen > config.maximum_pen:
         return DropReason.PEN
-    if tissue == 0:
+    if tissue < _GLASS:
         return DropReason.BLANK
     if tissue < config.minimum_tissue:
         return DropReason.LITTLE_TISSUE

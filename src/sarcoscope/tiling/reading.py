@@ -1,7 +1,7 @@
 """Reading tiles ahead of whoever uses them: threads, a bounded window, the order of the plan."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from sarcoscope.core.errors import InputError
@@ -20,7 +20,7 @@ def read_and_judge(source: SlideSource, tile: Tile, config: TilingConfig) -> tup
 
 def read_ahead(
     source: SlideSource, tiles: Sequence[Tile], config: TilingConfig, workers: int = 2
-) -> Iterator[tuple[Tile, Rgb]]:
+) -> Generator[tuple[Tile, Rgb], None, None]:
     """Yield each tile, judged, with its pixels, in the order given.
 
     At most `4 * workers` tiles are held at once, however slow the consumer. The same as calling
