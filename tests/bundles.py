@@ -12,7 +12,7 @@ from sarcoscope.formats.bundle import Bundle, BundleClass, BundleManifest, Bundl
 
 CODES = ("DDLPS", "LMS", "MPNST", "UPS", "WDLPS")
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00")
-TILE_RGB = ((170, 90, 160), (225, 120, 150), (180, 170, 210), (120, 60, 140), (235, 215, 228))
+TILE_RGB = ((170, 90, 160), (225, 120, 150), (180, 170, 210), (120, 60, 140), (240, 190, 140))
 """The mean colour of a tile of each class, in the order of CODES."""
 
 

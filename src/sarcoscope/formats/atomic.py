@@ -35,6 +35,19 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file that may not be there. ArtifactError where it cannot be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArtifactError(path, f"cannot be written ({error.strerror})", "check the folder's permissions") from error
+
+
+def as_json(value: Any) -> Any:
+    """The value as it comes back from a JSON file: tuples as lists."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with replacing(path) as temporary:

@@ -20,7 +20,7 @@ from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.diagnosis.fusion import Probabilities, fuse
 from sarcoscope.diagnosis.rules import SlideRules
 from sarcoscope.diagnosis.verdict import diagnose_tiles
-from sarcoscope.formats.atomic import write_json
+from sarcoscope.formats.atomic import as_json, remove, write_json
 from sarcoscope.formats.bundle import Bundle
 from sarcoscope.formats.diagnoses import DiagnosisRecord, make_record, read_diagnosis, write_diagnosis
 from sarcoscope.formats.geojson import tile_features, write_geojson
@@ -118,7 +118,7 @@ class SlideDiagnoser:
     def _inputs(self, source: SlideSource, job: SlideJob) -> dict[str, Any]:
         """All that the result depends on and that can be known without reading the slide."""
         files = [(path, path.stat()) for path in source.files]
-        return {
+        inputs = {
             "version": sarcoscope.__version__,
             "bundle_sha256": self.bundle.sha256,
             "files": [{"name": path.name, "bytes": s.st_size, "mtime_ns": s.st_mtime_ns} for path, s in files],
@@ -128,6 +128,7 @@ class SlideDiagnoser:
             "evidence": self.evidence,
             "thumbnail_px": self.thumbnail_px,
         }
+        return dict(as_json(inputs))
 
     def _record(
         self, source: SlideSource, job: SlideJob, findings: Findings, inputs: dict[str, Any], sha256: str
@@ -161,7 +162,7 @@ class SlideDiagnoser:
     def _write(self, source: SlideSource, folder: Path, findings: Findings) -> None:
         """Everything but the report and the record."""
         for stale in ("diagnosis.json", "report.html"):
-            (folder / stale).unlink(missing_ok=True)
+            remove(folder / stale)
         kept, codes = [tile for tile in findings.tiles if tile.kept], self.bundle.codes
         listed = []
         for index, rank in confident(findings.probabilities, self.evidence):
@@ -216,13 +217,4 @@ def finished(folder: Path, inputs: dict[str, Any]) -> DiagnosisRecord | None:
         record = read_diagnosis(folder / "diagnosis.json")
     except ArtifactError:  # damaged or of another version: diagnose again
         return None
-    return record if record.provenance.get("inputs") == _as_json(inputs) else None
-
-
-def _as_json(value: Any) -> Any:
-    """The value as it comes back from a JSON file: tuples as lists."""
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
-    return value
+    return record if record.provenance.get("inputs") == inputs else None

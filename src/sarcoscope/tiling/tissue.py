@@ -20,7 +20,7 @@ MASK_UM = 4.0
 MASK_LONGEST_PX = 4096
 """Longest side of the overview; a larger slide gets a coarser one."""
 
-_DENSITY_BOUNDS = (0.03, 0.07)
+_DENSITY_BOUNDS = (0.03, 0.05)
 """Optical density (largest of R, G, B) between which Otsu's threshold is held: below is glass noise,
 above even pale myxoid stroma."""
 _CHROMA = 0.012
