@@ -1,0 +1,69 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each builds the environment it needs.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+PIP = -m pip install --quiet --disable-pip-version-check
+RUN = .venv
+DEV = .venv-test
+
+.PHONY: help demo test check fix bench bundle lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    paint phantom slides, diagnose them, write demo/index.html (no torch, no GPU)'
+	@echo 'make test    all checks: format, lint, types, floors, tests (with the training extra)'
+	@echo 'make fix     format and mend what can be mended'
+	@echo 'make bench   speed beside plain OpenSlide, written to benchmarks/results.md'
+	@echo 'make bundle  train the phantom bundle anew (about half an hour on two cores)'
+	@echo 'make lock    resolve requirements/*.txt anew (needs uv)'
+	@echo 'make clean   remove environments, caches and the demo'
+
+demo: $(RUN)/installed
+	$(RUN)/bin/sarcoscope demo --out demo
+
+test: $(DEV)/installed
+	$(DEV)/bin/ruff check
+	$(DEV)/bin/ruff format --check
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+	$(DEV)/bin/python -m pytest --numprocesses auto
+
+check: test
+
+fix: $(DEV)/installed
+	$(DEV)/bin/ruff check --fix
+	$(DEV)/bin/ruff format
+
+bench: $(DEV)/installed
+	$(DEV)/bin/python benchmarks/pipeline.py
+	$(DEV)/bin/python benchmarks/phantom_speed.py
+
+bundle: $(DEV)/installed
+	$(DEV)/bin/sarcoscope phantom bundle src/sarcoscope/bundles/phantom --work phantom-work
+
+# An environment is whole once its file `installed` is there; it is built anew when what it is made from changes.
+$(RUN)/installed: requirements/run.txt pyproject.toml
+	@$(if $(PYTHON),,echo 'error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3'; exit 1)
+	@echo 'building the environment in $(RUN) (once)'
+	@$(PYTHON) -m venv --clear $(RUN)
+	@$(RUN)/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@$(RUN)/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV)/installed: requirements/test.txt pyproject.toml
+	@$(if $(PYTHON),,echo 'error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3'; exit 1)
+	@echo 'building the environment with the training extra in $(DEV) (once; torch is large)'
+	@$(PYTHON) -m venv --clear $(DEV)
+	@$(DEV)/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@$(DEV)/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# A week old at least: a release that turns out to be malware is mostly found within days.
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header --exclude-newer $(shell date -d '7 days ago' +%F) --constraint requirements/constraints.txt
+lock:
+	$(COMPILE) pyproject.toml requirements/build.in --output-file requirements/run.txt
+	$(COMPILE) pyproject.toml requirements/build.in --extra train --group dev --output-file requirements/test.txt
+
+clean:
+	rm -rf $(RUN) $(DEV) demo phantom-work .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Pure rules: accuracies and intervals. numpy and nothing heavier."""

@@ -1,0 +1,41 @@
+"""Class colours, and what can be read on them."""
+
+import re
+
+from sarcoscope.core.errors import InputError
+
+Color = tuple[int, int, int]
+"""Red, green, blue, 0..255, sRGB."""
+
+INK: Color = (27, 31, 36)
+MUTED: Color = (95, 103, 112)
+LINE: Color = (214, 218, 223)
+EMPTY: Color = (240, 242, 244)
+DROPPED: Color = (88, 96, 105)
+WHITE: Color = (255, 255, 255)
+NOTICE: Color = (122, 74, 0)
+
+
+def parse_color(text: str) -> Color:
+    """'#rrggbb' to its channels. InputError for anything else."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise InputError(f"colour {text!r}", "give '#rrggbb'")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def luminance(color: Color) -> float:
+    """Relative luminance, 0 (black) to 1 (white). WCAG 2.2."""
+    linear = [v / 12.92 if (v := channel / 255) <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for channel in color]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def ink_on(color: Color) -> Color:
+    """The dark ink or white, whichever contrasts more with a background."""
+    behind = luminance(color) + 0.05
+    return INK if behind / (luminance(INK) + 0.05) >= 1.05 / behind else WHITE
+
+
+def tile_alpha(probability: float, classes: int) -> float:
+    """Opacity of a tile on the map: 0.40 at chance level to 0.80 at certainty, linear between."""
+    chance = 1 / classes
+    return 0.40 + 0.40 * min(max((probability - chance) / (1 - chance), 0.0), 1.0)
