@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from typing_extensions import override
 
 from sarcoscope.core.errors import ArtifactError, BundleError, InputError, SlideError
 from sarcoscope.core.geometry import Mpp
@@ -102,9 +103,11 @@ class Heard(Silence):
         self.skipped: list[str] = []
         self.read = 0
 
+    @override
     def tiles_done(self, count: int) -> None:
         self.read += count
 
+    @override
     def slide_finished(self, record: DiagnosisRecord, *, skipped: bool) -> None:
         if skipped:
             self.skipped.append(record.slide)

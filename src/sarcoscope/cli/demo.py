@@ -27,7 +27,7 @@ def demo(
                 out_folder,
                 seed=DEMO_SEED if seed is None else seed,
                 workers=workers,
-                listener=Bars(bars),
+                listener=Bars(bars, debug=debug),
                 painting=lambda done, total: bars.update(task, completed=done, total=total),
             )
     summary = result.summary

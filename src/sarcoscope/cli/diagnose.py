@@ -60,7 +60,7 @@ def diagnose(
         with progress_bars() as bars:
             from sarcoscope.cli.progress import Bars
 
-            summary = run(jobs, opened, config, Bars(bars))
+            summary = run(jobs, opened, config, Bars(bars, debug=debug))
         failures = {slide: str(error) for slide, error in summary.failures.items()}
         index = write_index(out, [record.slide for record in summary.records], title=out.name, failures=failures)
     if as_json:

@@ -1,5 +1,7 @@
 """A run's progress as bars on the terminal."""
 
+import traceback
+
 from rich.progress import Progress
 
 from sarcoscope.cli.console import tell
@@ -11,17 +13,19 @@ from sarcoscope.stages.jobs import SlideJob
 class Bars:
     """A listener that draws a bar over slides and one over the tiles of the slide in hand."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, *, debug: bool = False) -> None:
         self._progress = progress
-        self._slides = progress.add_task("slides", total=None)
-        self._tiles = progress.add_task("tiles", total=None)
+        self._debug = debug
+        self._slides = progress.add_task("slides", total=None, start=False, visible=False)
+        self._tiles = progress.add_task("tiles", total=None, start=False, visible=False)
         self._slide = ""
 
     def slide_started(self, job: SlideJob, number: int, total: int) -> None:
         """Show whose turn it is."""
         self._slide = job.slide if len(job.slide) <= 32 else job.slide[:31] + "\N{HORIZONTAL ELLIPSIS}"
-        self._progress.update(self._slides, total=total, completed=number - 1)
-        self._progress.reset(self._tiles, total=None, description=f"{self._slide}: tissue")
+        self._progress.start_task(self._slides)
+        self._progress.update(self._slides, total=total, completed=number - 1, visible=True)
+        self._progress.reset(self._tiles, total=None, description=f"{self._slide}: tissue", visible=True)
 
     def tiles_planned(self, count: int) -> None:
         """Start the tiles' bar."""
@@ -38,6 +42,8 @@ class Bars:
         self._progress.advance(self._slides)
 
     def slide_failed(self, job: SlideJob, error: SlideError) -> None:
-        """Say why, in one line, and go on."""
-        tell(f"error: {job.slide}: {error}")
+        """Say why, in one line unless debugging, and go on."""
+        if self._debug:
+            tell(f"{job.slide}:\n{''.join(traceback.format_exception(error))}")
+        tell(f"error: {error}")
         self._progress.advance(self._slides)

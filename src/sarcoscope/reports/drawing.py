@@ -58,5 +58,5 @@ def write(
 def png(image: Image.Image) -> bytes:
     """The image as PNG."""
     buffer = BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()

@@ -82,11 +82,12 @@ class SlideDiagnoser:
                 record = self._record(source, job, findings, inputs, digest.result())
             record.provenance["started"] = started.isoformat(timespec="seconds")
             self._write(source, folder, findings)
-        record.provenance["timings"] = {
-            name: round(value, 3) for name, value in (findings.timings_s | {"total": perf_counter() - begin}).items()
-        }
+        _note_timings(record, findings, total=perf_counter() - begin)
         write_diagnosis(folder / "diagnosis.json", record)
+        examined = perf_counter()
         write_slide_report(folder)
+        _note_timings(record, findings, report=perf_counter() - examined, total=perf_counter() - begin)
+        write_diagnosis(folder / "diagnosis.json", record)
         return record, False
 
     def _find(self, source: SlideSource, slide: str, listener: Listener) -> Findings:
@@ -184,6 +185,11 @@ class SlideDiagnoser:
         write_tiles(folder / "tiles.parquet", findings.diagnosis.slide, findings.tiles, findings.probabilities, codes)
         features = tile_features(findings.tiles, findings.probabilities, self.bundle.colors, viewer_origin(source))
         write_geojson(folder / "tiles.geojson", features)
+
+
+def _note_timings(record: DiagnosisRecord, findings: Findings, **more: float) -> None:
+    """Seconds per step under `provenance.timings`."""
+    record.provenance["timings"] = {name: round(value, 3) for name, value in (findings.timings_s | more).items()}
 
 
 def merge(plan: TilePlan, prediction: Prediction) -> tuple[Tile, ...]:
