@@ -8,18 +8,20 @@ from pathlib import Path
 
 import cv2
 
+from results import put_section, said
 from sarcoscope.core.geometry import Size
 from sarcoscope.phantom.cohort import write_slide
 from sarcoscope.phantom.spec import CLASSES, PhantomSlide
 
 
 def main() -> None:
-    """Write one slide of each asked label and print what it took."""
+    """Write one slide of each asked label and write down what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=20_000)
     parser.add_argument("--labels", default=",".join(CLASSES))
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for label in options.labels.split(","):
             spec = PhantomSlide(slide_id="phantom-speed", label=label, size=Size(options.side, options.side), seed=7)
@@ -29,10 +31,13 @@ def main() -> None:
             seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             megapixels = options.side**2 / 1e6
-            print(
-                f"{label:6s} {seconds:6.1f} s wall, {cpu:6.1f} s of one core, {megapixels / seconds:5.1f} Mpx/s, "
-                f"{path.stat().st_size / 1e6:6.1f} MB, peak memory {memory:.0f} MiB"
+            rows.append(
+                f"| {label} | {seconds:.1f} | {cpu:.1f} | {megapixels / seconds:.1f} | "
+                f"{path.stat().st_size / 1e6:.1f} | {memory:.0f} |"
             )
+    about = f"One phantom of {options.side} x {options.side} px a class, JPEG and pyramid included, one thread."
+    head = ["| class | seconds | CPU seconds | Mpx/s | file MB | peak memory MiB |", "|---|---|---|---|---|---|"]
+    put_section("Painting phantoms", [said("benchmarks/phantom_speed.py"), about, "", *head, *rows])
 
 
 if __name__ == "__main__":

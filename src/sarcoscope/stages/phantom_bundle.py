@@ -13,7 +13,7 @@ import torch
 
 import sarcoscope
 from sarcoscope.core.errors import InputError
-from sarcoscope.core.geometry import Rgb
+from sarcoscope.core.geometry import Rgb, Size
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.data.tile_set import TileSet
@@ -23,7 +23,7 @@ from sarcoscope.inference.onnx import load_members
 from sarcoscope.networks.compact import CompactNet
 from sarcoscope.networks.graph import BundleGraph, export_onnx, save_head
 from sarcoscope.phantom.cohort import training_cohort, write_slide
-from sarcoscope.phantom.spec import CLASSES, PhantomSlide
+from sarcoscope.phantom.spec import CLASSES, DEFAULT_SIZE, PhantomSlide
 from sarcoscope.phantom.truth import Region, truth_map
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.tiling.plan import plan_tiles
@@ -51,6 +51,8 @@ class PhantomBundleConfig:
     """Folder for the phantom slides; those already there are not painted again."""
     slides_per_class: int = 10
     validation_per_class: int = 3
+    size: Size = DEFAULT_SIZE
+    """Of each slide, level-0 px."""
     seed: int = 20_260_001
     """Seeds the training cohort; the validation cohort takes the next one."""
     tiling: TilingConfig = field(default_factory=TilingConfig)
@@ -63,8 +65,8 @@ def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: N
     """Make the bundle; needs the training extra. `say` is told of each slide and epoch."""
     begin = perf_counter()
     cohorts = {
-        "train": training_cohort(np.random.default_rng(config.seed), config.slides_per_class),
-        "validation": training_cohort(np.random.default_rng(config.seed + 1), config.validation_per_class),
+        "train": training_cohort(np.random.default_rng(config.seed), config.slides_per_class, config.size),
+        "validation": training_cohort(np.random.default_rng(config.seed + 1), config.validation_per_class, config.size),
     }
     train, validation = (_tile_set(specs, config, config.work / name, say) for name, specs in cohorts.items())
     torch.manual_seed(config.fit.seed)
