@@ -12,7 +12,7 @@ from sarcoscope.core.errors import InputError
 from sarcoscope.diagnosis.fusion import Probabilities, fuse, softmax
 from sarcoscope.diagnosis.rules import ComponentRule, RefineRule, SlideRules
 from sarcoscope.diagnosis.verdict import diagnose_tiles
-from sarcoscope.diagnosis.voting import find_component, is_correct, refine, refined, tile_labels, vote
+from sarcoscope.diagnosis.voting import fewest, find_component, is_correct, refine, refined, tile_labels, vote
 
 CLASSES = ("DDLPS", "LMS", "MPNST", "UPS", "WDLPS")
 D, L, M, U, W = range(5)
@@ -91,7 +91,9 @@ def test_refined_can_apply_without_changing_the_label() -> None:
 
 def test_refined_says_what_is_lacking() -> None:
     p = tiles({D: 60, U: 40})
-    assert "WDLPS below 5.0%" in refine(tile_labels(p), p, CLASSES, REFINE)[2]
+    assert (
+        "DDLPS 60, UPS 40, WDLPS 0 of 100 tiles; WDLPS below 5 (5.0%)" in refine(tile_labels(p), p, CLASSES, REFINE)[2]
+    )
 
 
 def test_a_tie_after_relabelling_counts_the_moved_probability() -> None:
@@ -104,7 +106,15 @@ def test_a_tie_after_relabelling_counts_the_moved_probability() -> None:
 
 @pytest.mark.parametrize(
     ("counts", "present"),
-    [({D: 60, W: 30, U: 10}, True), ({W: 60, D: 30, U: 10}, True), ({D: 60, U: 30, W: 10}, False), ({D: 100}, False)],
+    [
+        ({D: 60, W: 30, U: 10}, True),
+        ({W: 60, D: 30, U: 10}, True),
+        ({D: 60, U: 30, W: 10}, False),
+        ({D: 100}, False),
+        ({D: 95, W: 5}, True),
+        ({D: 96, W: 4}, False),  # stray tiles are no component
+        ({W: 99, D: 1}, False),
+    ],
 )
 def test_the_component_rule_looks_at_the_two_most_frequent(counts: dict[int, int], present: bool) -> None:
     found = find_component(voted(tiles(counts)), COMPONENT)
@@ -121,6 +131,7 @@ def test_the_component_rule_looks_at_the_two_most_frequent(counts: dict[int, int
         ({D: 60, U: 40}, "DDLPS", (), True),
         ({W: 60, D: 40}, "WDLPS", (), True),
         ({W: 60, D: 40}, "DDLPS", (), False),
+        ({D: 99, W: 1}, "DDLPS", ("WDLPS",), True),  # as the paper scores: no least share
     ],
 )
 def test_scoring_follows_the_paper(
@@ -136,6 +147,27 @@ def test_too_few_tiles_are_undetermined_with_the_counts_kept() -> None:
     assert found.vote.counts["LMS"] == 19
     assert found.refined.label is None
     assert diagnose_tiles("a", tiles({L: 20}), CLASSES, RULES).label == "LMS"
+
+
+def test_an_undetermined_slide_has_no_component_and_no_refined_label() -> None:
+    found = diagnose_tiles("a", tiles({D: 3, W: 2}), CLASSES, RULES)
+    assert not found.components[0].present
+    assert found.components[0].reason == "not assessed: 5 tiles kept, at least 20 needed"
+    unscored = SlideRules(minimum_tiles=5, unscored=("MPNST",), refine=REFINE)
+    found = diagnose_tiles("a", tiles({M: 40, D: 25, U: 20, W: 15}), CLASSES, unscored)
+    assert (found.label, found.refined.label, found.refined.changed) == (None, None, False)
+
+
+def test_fewest_is_exact_where_floating_point_is_not() -> None:
+    assert [fewest(0.05, tiles) for tiles in (0, 1, 20, 21, 100)] == [1, 1, 1, 2, 5]
+    assert fewest(0.07, 100) == 7
+
+
+@given(st.floats(0.001, 1), st.integers(1, 5000))
+def test_fewest_is_the_least_count_that_reaches_the_share(fraction: float, count: int) -> None:
+    least = fewest(fraction, count)
+    assert least / count >= fraction
+    assert least == 1 or (least - 1) / count < fraction
 
 
 def test_no_tile_at_all() -> None:
@@ -159,7 +191,9 @@ def test_mean_probability_is_the_mean_over_tiles() -> None:
     assert sum(value or 0 for value in found.mean_probability.values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("bad", [np.full((3, 5), 0.5), np.full((3, 5), np.nan), np.full((3, 4), 0.25)])
+@pytest.mark.parametrize(
+    "bad", [np.full((3, 5), 0.5), np.full((3, 5), np.nan), np.full((3, 4), 0.25), np.array([[1.5, -0.5, 0, 0, 0]])]
+)
 def test_what_is_no_probability_is_refused(bad: Probabilities) -> None:
     with pytest.raises(InputError, match="a: "):
         diagnose_tiles("a", bad, CLASSES, RULES)

@@ -30,6 +30,12 @@ class ComponentRule:
 
     main: str
     component: str
+    fraction: float = 0.05
+    """Share of kept tiles that each of the two needs before the finding is reported, 0..1."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise InputError(f"component rule: fraction {self.fraction}", "give a share above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """From the probabilities of a slide's kept tiles to a diagnosis, or to a reason why there is none."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from sarcoscope.diagnosis.voting import find_component, refined, tile_labels, vo
 def undetermined_reason(counted: Vote, rules: SlideRules) -> str | None:
     """Why this vote decides nothing, or None where it does (protocol section 9)."""
     if counted.tiles < rules.minimum_tiles:
-        return f"{counted.tiles} tiles kept, at least {rules.minimum_tiles} needed"
+        return (
+            f"{counted.tiles} {'tile' if counted.tiles == 1 else 'tiles'} kept, at least {rules.minimum_tiles} needed"
+        )
     if counted.label in rules.unscored:
         return f"most frequent label is {counted.label}, which this bundle knows at tile level only"
     return None
@@ -23,21 +26,24 @@ def undetermined_reason(counted: Vote, rules: SlideRules) -> str | None:
 def diagnose_tiles(slide: str, probabilities: Probabilities, classes: Sequence[str], rules: SlideRules) -> Diagnosis:
     """Diagnose one slide from the fused probabilities (N, C) of its kept tiles; N may be 0.
 
-    `label` is the plain vote's, `refined` the refined rule's; both are None where the vote is
-    undetermined, and each is None on its own where its most frequent label is not scored. Raises
-    InputError where the array does not fit the classes or is not made of probabilities.
+    `label` is the plain vote's, `refined` the refined rule's. An undetermined slide stays so: then both
+    are None and no component is reported; a refined vote for a class that is not scored has no label
+    either. Raises InputError where the array does not fit the classes or is not made of probabilities.
     """
     values = np.asarray(probabilities, np.float64)
     if values.ndim != 2 or values.shape[1] != len(classes):
         raise InputError(f"{slide}: probabilities of shape {values.shape}, want (tiles, {len(classes)})")
-    if values.size and (not np.isfinite(values).all() or np.abs(values.sum(axis=1) - 1).max() > 1e-3):
+    if values.size and not (values.min() >= 0 and np.abs(values.sum(axis=1) - 1).max() <= 1e-3):  # False for NaN
         raise InputError(f"{slide}: the model returned rows that are not probabilities", "check the bundle's members")
     rules.check(classes)
     labels = tile_labels(values)
     plain = vote(labels, values, classes)
     after = refined(labels, values, classes, rules.refine)
     reason = undetermined_reason(plain, rules)
-    after_reason = undetermined_reason(after.vote, rules)
+    after_reason = reason or undetermined_reason(after.vote, rules)
+    components = [find_component(after.vote, rule) for rule in rules.components]
+    if after_reason:
+        components = [replace(found, present=False, reason=f"not assessed: {after_reason}") for found in components]
     means = values.mean(axis=0) if len(values) else [None] * len(classes)
     return Diagnosis(
         slide=slide,
@@ -51,7 +57,7 @@ def diagnose_tiles(slide: str, probabilities: Probabilities, classes: Sequence[s
             changed=after.changed and not after_reason,
             reason=after_reason or after.reason,
         ),
-        components=tuple(find_component(after.vote, rule) for rule in rules.components),
+        components=tuple(components),
         mean_probability={
             code: None if mean is None else float(mean) for code, mean in zip(classes, means, strict=True)
         },

@@ -1,5 +1,6 @@
 """The vote, the refined rule and the component rule (paper section 2.2; protocol section 9)."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,11 +53,11 @@ def refine(
     plain = vote(labels, probabilities, classes)
     if rule is None:
         return plain, False, "the bundle declares no refined rule"
-    shares = {code: plain.share(code) for code in rule.evidence}
-    said = ", ".join(f"{code} {share:.1%}" for code, share in shares.items())
-    lacking = [code for code, share in shares.items() if share < rule.fraction]
+    least = fewest(rule.fraction, plain.tiles)
+    said = ", ".join(f"{code} {plain.counts[code]}" for code in rule.evidence) + f" of {plain.tiles} tiles"
+    lacking = [code for code in rule.evidence if plain.counts[code] < least]
     if lacking:
-        return plain, False, f"not applied: {said} of tiles; {', '.join(lacking)} below {rule.fraction:.1%}"
+        return plain, False, f"not applied: {said}; {' and '.join(lacking)} below {least} ({rule.fraction:.1%})"
     relabelled, moved = labels.copy(), np.array(probabilities, np.float64)
     told = []
     for source, target in rule.relabel.items():
@@ -67,7 +68,15 @@ def refine(
         moved[tiles, at] = 0
         told.append(f"{int(tiles.sum())} tiles {source} count as {target}")
     again = vote(relabelled, moved, classes)
-    return again, True, f"applied: {said} of tiles, each at least {rule.fraction:.1%}; {', '.join(told)}"
+    return again, True, f"applied: {said}, each at least {least} ({rule.fraction:.1%}); {', '.join(told)}"
+
+
+def fewest(fraction: float, tiles: int) -> int:
+    """The fewest of `tiles` whose share is at least `fraction`, and never none."""
+    count = math.ceil(fraction * tiles)
+    if count > 1 and (count - 1) / tiles >= fraction:  # 0.07 * 100 is 7.000000000000001 in floating point
+        count -= 1
+    return max(1, count)
 
 
 def refined(labels: Labels, probabilities: Probabilities, classes: Sequence[str], rule: RefineRule | None) -> Refined:
@@ -78,20 +87,28 @@ def refined(labels: Labels, probabilities: Probabilities, classes: Sequence[str]
 
 
 def find_component(counted: Vote, rule: ComponentRule) -> Component:
-    """Whether the two most frequent labels are the main tumour and its component, in either order.
+    """Whether the two most frequent labels are the main tumour and its component, each with enough tiles.
 
-    The paper's criterion for a DDLPS slide with a WDLPS component (section 2.2).
+    The paper's criterion for a DDLPS slide with a WDLPS component (section 2.2), in either order. The
+    paper applies it to slides known to have one; as a finding it also needs `rule.fraction` of each, or a
+    single stray tile in a pure tumour would be reported as a component.
     """
-    top = {counted.label, counted.second}
-    present = top == {rule.main, rule.component}
+    least = fewest(rule.fraction, counted.tiles)
+    rare = [code for code in (rule.main, rule.component) if counted.counts[code] < least]
     ranked = " and ".join(label for label in (counted.label, counted.second) if label) or "none"
+    present = _top_two(counted) == {rule.main, rule.component} and not rare
+    lacking = f"; {' and '.join(rare)} on fewer than {least} of {counted.tiles} tiles" if rare else ""
     return Component(
         main=rule.main,
         component=rule.component,
         present=present,
         share=counted.share(rule.component),
-        reason=f"most frequent labels: {ranked}",
+        reason=f"most frequent labels: {ranked}{lacking}",
     )
+
+
+def _top_two(counted: Vote) -> set[str]:
+    return {label for label in (counted.label, counted.second) if label}
 
 
 def is_correct(counted: Vote, truth: str, components: Sequence[str], rules: Sequence[ComponentRule]) -> bool:
@@ -102,5 +119,5 @@ def is_correct(counted: Vote, truth: str, components: Sequence[str], rules: Sequ
     """
     for rule in rules:
         if truth == rule.main and rule.component in components:
-            return find_component(counted, rule).present
+            return _top_two(counted) == {rule.main, rule.component}
     return counted.label == truth
