@@ -27,9 +27,8 @@ from sarcoscope.inference.onnx import load_members
 from sarcoscope.inference.predict import predict_tiles
 from sarcoscope.phantom.cohort import demo_cohort, write_slide
 from sarcoscope.slides.opening import open_slide
-from sarcoscope.slides.port import SlideSource
 from sarcoscope.tiling.plan import plan_tiles
-from sarcoscope.tiling.reading import read_ahead, read_and_judge
+from sarcoscope.tiling.reading import TileReader, read_ahead
 
 SIDE = 512
 
@@ -38,7 +37,7 @@ SIDE = 512
 class Slide:
     """An open slide with its tiles, and the same file opened by the peer."""
 
-    source: SlideSource
+    reader: TileReader
     plain: openslide.OpenSlide
     tiles: Sequence[Tile]
 
@@ -71,14 +70,12 @@ def main() -> None:
             config = replace(bundle.manifest.tiling, mpp=mpp)
             ways: dict[str, Callable[[Slide], int]] = {
                 "plain openslide-python, read_region and Pillow, 1 thread": peer,
-                "read and filtered, 1 thread": lambda slide, config=config: len(
-                    [read_and_judge(slide.source, tile, config) for tile in slide.tiles]
+                "read and filtered, 1 thread": lambda slide: len([slide.reader.read(tile) for tile in slide.tiles]),
+                "read and filtered, 2 threads": lambda slide: sum(
+                    1 for _ in read_ahead(slide.reader, slide.tiles, workers=2)
                 ),
-                "read and filtered, 2 threads": lambda slide, config=config: sum(
-                    1 for _ in read_ahead(slide.source, slide.tiles, config, workers=2)
-                ),
-                "read, filtered and predicted (phantom bundle, batch 8)": lambda slide, config=config: len(
-                    predict_tiles(slide.source, slide.tiles, members, len(bundle.codes), config).tiles
+                "read, filtered and predicted (phantom bundle, batch 8)": lambda slide: len(
+                    predict_tiles(slide.reader, slide.tiles, members, len(bundle.codes)).tiles
                 ),
             }
             slides = [open_both(path, config, opened) for path in paths]
@@ -94,7 +91,8 @@ def open_both(path: Path, config: TilingConfig, opened: ExitStack) -> Slide:
     """A slide by our reader and by the peer, and the tiles that its tissue map does not rule out."""
     source = opened.enter_context(open_slide(path))
     plain = opened.enter_context(openslide.OpenSlide(path))
-    return Slide(source, plain, plan_tiles(source, config).candidates)
+    plan = plan_tiles(source, config)
+    return Slide(TileReader(source, config, plan.glass), plain, plan.candidates)
 
 
 def measure(ways: dict[str, Callable[[Slide], int]], slides: list[Slide], turns: int) -> dict[str, list[float]]:

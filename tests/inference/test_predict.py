@@ -13,6 +13,7 @@ from sarcoscope.formats.bundle import Bundle
 from sarcoscope.inference.onnx import load_members
 from sarcoscope.inference.predict import predict_tiles
 from sarcoscope.slides.memory import MemorySlide
+from sarcoscope.tiling.reading import TileReader
 from tests.bundles import CODES, TILE_RGB, color_bundle, nearest_color_head, write_color_graph
 
 CONFIG = TilingConfig(tile_px=64, minimum_sharpness=5.0)
@@ -39,7 +40,7 @@ def test_every_tile_gets_the_class_of_its_colour_from_every_member(bundle: Bundl
     classes = [0, 1, 2, 3, 4, 4, 0]
     counted: list[int] = []
     found = predict_tiles(
-        striped(classes), cells(7), load_members(bundle), 5, CONFIG, batch=batch, progress=counted.append
+        TileReader(striped(classes), CONFIG), cells(7), load_members(bundle), 5, batch=batch, progress=counted.append
     )
     assert found.probabilities.shape == (2, 7, 5)
     assert found.probabilities[0].argmax(axis=1).tolist() == classes
@@ -50,7 +51,7 @@ def test_every_tile_gets_the_class_of_its_colour_from_every_member(bundle: Bundl
 
 def test_probabilities_equal_the_arithmetic_by_hand(bundle: Bundle) -> None:
     source = striped([3])
-    found = predict_tiles(source, cells(1), load_members(bundle)[:1], 5, CONFIG).probabilities[0, 0]
+    found = predict_tiles(TileReader(source, CONFIG), cells(1), load_members(bundle)[:1], 5).probabilities[0, 0]
     weight, bias = nearest_color_head()
     logits = weight @ source.read(Box(0, 0, 64, 64), Size(64, 64)).reshape(-1, 3).mean(axis=0) + bias
     np.testing.assert_allclose(found, np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum(), atol=1e-4)
@@ -65,13 +66,13 @@ def test_blurred_and_blank_tiles_are_dropped_before_they_are_predicted(bundle: B
         ],
         axis=1,
     )
-    found = predict_tiles(MemorySlide(rgb), cells(3), load_members(bundle), 5, CONFIG)
+    found = predict_tiles(TileReader(MemorySlide(rgb), CONFIG), cells(3), load_members(bundle), 5)
     assert [tile.dropped for tile in found.tiles] == [None, DropReason.BLURRED, DropReason.BLANK]
     assert found.probabilities.shape == (2, 1, 5)
 
 
 def test_no_tile_is_no_error(bundle: Bundle) -> None:
-    assert predict_tiles(striped([1]), [], load_members(bundle), 5, CONFIG).probabilities.shape == (2, 0, 5)
+    assert predict_tiles(TileReader(striped([1]), CONFIG), [], load_members(bundle), 5).probabilities.shape == (2, 0, 5)
 
 
 def test_the_graph_is_ready_for_class_activation_maps(bundle: Bundle) -> None:
@@ -111,4 +112,4 @@ def test_a_slide_that_breaks_is_its_own_error(bundle: Bundle) -> None:
     source = striped([1, 1])
     source.close()
     with pytest.raises(SlideReadError, match=r"striped\.svs"):
-        predict_tiles(source, cells(2), load_members(bundle), len(CODES), CONFIG)
+        predict_tiles(TileReader(source, CONFIG), cells(2), load_members(bundle), len(CODES))

@@ -65,9 +65,22 @@ def slide(mpp: float) -> MemorySlide:
     return MemorySlide(np.zeros((8, 8, 3), np.uint8), scale=Scale(mpp=Mpp(mpp), source="test"))
 
 
-@pytest.mark.parametrize(("mpp", "read_at"), [(0.25, 0.5), (0.5, 0.5), (0.5022, 0.5022), (0.51, 0.51)])
+@pytest.mark.parametrize(
+    ("mpp", "read_at"),
+    [(0.25, 0.5), (0.5, 0.5), (0.5022, 0.5022), (0.51, 0.51), (0.2525, 0.505), (0.1, 0.5)],
+)
 def test_a_slide_is_read_at_the_asked_scale_or_one_to_one(mpp: float, read_at: float) -> None:
     assert reading_mpp(slide(mpp), Scale(mpp=Mpp(mpp), source="test"), TilingConfig()) == read_at
+
+
+@given(st.floats(0.1, 0.51), st.integers(0, 2))
+def test_the_grids_of_two_scales_nest_on_any_slide(mpp: float, coarser: int) -> None:
+    scale = Scale(mpp=Mpp(mpp), source="test")
+    asked = [TilingConfig(mpp=Mpp(0.5 * 2**step), tile_px=64) for step in (coarser, coarser + 1)]
+    sides = [64 * reading_mpp(slide(mpp), scale, config) / mpp for config in asked]
+    fine, coarse = (grid_boxes(Size(3000, 2000), side)[0] for side in sides)
+    assert set(coarse[:, 0].tolist()) <= set(fine[:, 0].tolist())
+    assert set(coarse[:, 1].tolist()) <= set(fine[:, 1].tolist())
 
 
 def test_a_coarser_slide_is_refused_and_told_why() -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from typing_extensions import override
 
 from sarcoscope.core.errors import InputError, ScaleError, SlideReadError, TissueError
 from sarcoscope.core.geometry import Box, Mpp, Rgb, Size
-from sarcoscope.core.slide import Scale
+from sarcoscope.core.slide import Level, Scale, SlideInfo
 from sarcoscope.core.tile import DropReason
 from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.slides.memory import MemorySlide
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.tiling.plan import plan_tiles
-from sarcoscope.tiling.reading import read_ahead, read_and_judge
+from sarcoscope.tiling.reading import TileReader, read_ahead
 
 CONFIG = TilingConfig(tile_px=64)
 
@@ -76,8 +77,8 @@ def test_the_plans_of_two_scales_nest() -> None:
 def test_reading_ahead_equals_reading_one_by_one(workers: int) -> None:
     source = slide()
     tiles = plan_tiles(source, CONFIG).candidates
-    ahead = list(read_ahead(source, tiles, CONFIG, workers))
-    plain = [read_and_judge(source, tile, CONFIG) for tile in tiles]
+    ahead = list(read_ahead(TileReader(source, CONFIG), tiles, workers))
+    plain = [TileReader(source, CONFIG).read(tile) for tile in tiles]
     assert [tile for tile, _ in ahead] == [tile for tile, _ in plain]
     for (_, one), (_, other) in zip(ahead, plain, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -109,7 +110,7 @@ def test_the_window_is_bounded_however_slow_the_consumer() -> None:
     source = CountingSlide(tissue(64, 6400))
     tiles = plan_tiles(source, CONFIG).candidates
     before = source.reads
-    reader = read_ahead(source, tiles, CONFIG, workers=2)
+    reader = read_ahead(TileReader(source, CONFIG), tiles, workers=2)
     next(reader)
     assert source.reads - before <= 8 + 1
     reader.close()
@@ -120,12 +121,24 @@ def test_a_read_error_reaches_the_consumer() -> None:
     source = CountingSlide(tissue(64, 6400), fail_at=20)
     tiles = plan_tiles(source, CONFIG).candidates
     with pytest.raises(SlideReadError, match=r"counting\.svs: damaged"):
-        list(read_ahead(source, tiles, CONFIG))
+        list(read_ahead(TileReader(source, CONFIG), tiles))
+
+
+def test_an_endless_overview_is_refused() -> None:
+    class Endless(MemorySlide):
+        @property
+        @override
+        def info(self) -> SlideInfo:
+            size = Size(1_000_000, 1_000_000)
+            return replace(super().info, size=size, levels=(Level(size=size, downsample=1.0),))
+
+    with pytest.raises(TissueError, match="no overview: its coarsest useful level has 1000000x1000000 px; convert it"):
+        plan_tiles(Endless(tissue(64, 64), path=Path("bomb.tiff")), CONFIG)
 
 
 def test_no_workers_are_refused() -> None:
     with pytest.raises(InputError, match="0 reading threads"):
-        list(read_ahead(slide(), (), CONFIG, workers=0))
+        list(read_ahead(TileReader(slide(), CONFIG), (), workers=0))
 
 
 def test_the_real_slide_and_its_dicom_twin_have_the_same_plan(shared_slides: Path) -> None:

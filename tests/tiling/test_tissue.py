@@ -98,6 +98,29 @@ def test_gray_dust_is_not_tissue() -> None:
     assert tissue[disc(25)].mean() < 0.05
 
 
+TINTED = [(200, 206, 198), (205, 208, 200), (215, 218, 208), (190, 195, 200), (250, 248, 240)]
+
+
+@pytest.mark.parametrize("glass", TINTED)
+@pytest.mark.parametrize("noise", [1.0, 3.0])
+def test_dim_or_tinted_glass_is_not_tissue(glass: tuple[int, int, int], noise: float) -> None:
+    spread = np.random.default_rng(0).normal(0, noise, (200, 300, 3))
+    rgb = np.clip(np.array(glass) + spread, 0, 255).astype(np.uint8)
+    with pytest.raises(TissueError, match="no tissue found"):
+        mapped(rgb)
+    stained = tuple(round(channel * share) for channel, share in zip(glass, (0.9, 0.62, 0.78), strict=True))
+    tissue, _ = mapped(blob(rgb, (stained[0], stained[1], stained[2])))
+    truth = disc()
+    assert (tissue & truth).sum() / truth.sum() > 0.97
+    assert (tissue & ~truth).sum() / truth.sum() < 0.06
+
+
+def test_the_glass_of_a_dim_slide_is_its_own() -> None:
+    rgb = blob(np.full((200, 300, 3), (205, 208, 200), np.uint8), (185, 120, 150))
+    found = map_tissue(rgb, 8.0, Size(4800, 3200), Path("a.svs"))
+    assert 180 <= found.glass < 200
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_white_slide_has_no_tissue(seed: int) -> None:
     with pytest.raises(TissueError, match=r"a\.svs: no tissue found"):

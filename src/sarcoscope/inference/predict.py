@@ -8,11 +8,9 @@ import numpy as np
 
 from sarcoscope.core.geometry import Rgb
 from sarcoscope.core.tile import Tile
-from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.diagnosis.fusion import Probabilities, softmax
 from sarcoscope.inference.port import Network
-from sarcoscope.slides.port import SlideSource
-from sarcoscope.tiling.reading import read_ahead
+from sarcoscope.tiling.reading import TileReader, read_ahead
 
 Progress = Callable[[int], None]
 """Called with the number of tiles that were just finished."""
@@ -33,11 +31,10 @@ class Prediction:
 
 
 def predict_tiles(
-    source: SlideSource,
+    reader: TileReader,
     tiles: Sequence[Tile],
     members: Sequence[Network],
     classes: int,
-    config: TilingConfig,
     *,
     batch: int = 8,
     workers: int = 2,
@@ -62,7 +59,7 @@ def predict_tiles(
         pending.clear()
         computing += perf_counter() - begin
 
-    for tile, rgb in read_ahead(source, tiles, config, workers):
+    for tile, rgb in read_ahead(reader, tiles, workers):
         judged.append(tile)
         if tile.kept:
             pending.append(rgb)

@@ -35,6 +35,7 @@ from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.thumbnail import thumbnail
 from sarcoscope.stages.jobs import Listener, SlideJob
 from sarcoscope.tiling.plan import TilePlan, plan_tiles
+from sarcoscope.tiling.reading import TileReader
 
 _OUTPUTS = ("tiles.parquet", "tiles.geojson", "thumbnail.jpg", "map.png", "pie.png", "report.html")
 
@@ -97,11 +98,10 @@ class SlideDiagnoser:
         planned = perf_counter()
         listener.tiles_planned(len(plan.candidates))
         prediction = predict_tiles(
-            source,
+            TileReader(source, self.tiling, plan.glass),
             plan.candidates,
             self.members,
             len(self.bundle.codes),
-            self.tiling,
             batch=self.batch,
             workers=self.workers,
             progress=listener.tiles_done,

@@ -27,7 +27,7 @@ from sarcoscope.phantom.spec import CLASSES, DEFAULT_SIZE, PhantomSlide
 from sarcoscope.phantom.truth import Region, truth_map
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.tiling.plan import plan_tiles
-from sarcoscope.tiling.reading import read_ahead
+from sarcoscope.tiling.reading import TileReader, read_ahead
 from sarcoscope.training.fit import Epoch, FitConfig, accuracies, fit
 
 _NAMES = {
@@ -113,7 +113,8 @@ def _tile_set(specs: Sequence[PhantomSlide], config: PhantomBundleConfig, folder
         truth = truth_map(spec)
         before = len(labels)
         with open_slide(path) as source:
-            for tile, rgb in read_ahead(source, plan_tiles(source, config.tiling).candidates, config.tiling):
+            plan = plan_tiles(source, config.tiling)
+            for tile, rgb in read_ahead(TileReader(source, config.tiling, plan.glass), plan.candidates):
                 shares = truth.shares(tile.box)
                 stained = 1 - shares.pop(Region.GLASS)
                 region, share = max(shares.items(), key=lambda item: item[1])

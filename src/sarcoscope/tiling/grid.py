@@ -1,5 +1,7 @@
 """The grid: anchored at the slide's origin, so that the grids of all scales nest."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,15 +13,17 @@ from sarcoscope.slides.port import SlideSource
 
 
 def reading_mpp(source: SlideSource, scale: Scale, config: TilingConfig) -> Mpp:
-    """The um/px at which a slide's tiles are read.
+    """The um/px at which a slide's tiles are read: the config's, where nothing has to be upsampled for it.
 
-    The config's, where the slide is finer. A slide coarser by at most `coarser_tolerance` (scanners call
-    0.5022 "20x") is read 1:1 at its own scale; a coarser one is a ScaleError, since nothing is upsampled.
+    Scanners call 0.5022 um/px "20x". A slide coarser than asked by at most `coarser_tolerance` is read 1:1
+    at its own scale, and one that is a power of two finer than that by whole px, so that the grids of all
+    scales nest on such a slide too. A slide that is coarser still is a ScaleError.
     """
+    whole = scale.mpp * 2 ** max(0, round(math.log2(config.mpp / scale.mpp)))
+    if config.mpp < whole <= config.mpp * (1 + config.coarser_tolerance):
+        return Mpp(whole)
     if scale.mpp <= config.mpp:
         return config.mpp
-    if scale.mpp <= config.mpp * (1 + config.coarser_tolerance):
-        return scale.mpp
     raise ScaleError(
         source.path,
         f"{scale.mpp:g} um/px ({scale.source}) is coarser than the {config.mpp:g} um/px asked for",

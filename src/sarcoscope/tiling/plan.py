@@ -25,6 +25,8 @@ class TilePlan:
     """Of level 0."""
     mpp: Mpp
     """At which the tiles are read, um/px."""
+    glass: int
+    """A px whose darkest channel is brighter is glass or the inside of a vacuole, 0..255."""
 
     @property
     def candidates(self) -> tuple[Tile, ...]:
@@ -48,7 +50,8 @@ def plan_tiles(source: SlideSource, config: TilingConfig) -> TilePlan:
             f"{size.width}x{size.height} px is smaller than one tile ({side_l0:.0f} px of level 0)",
             "give a larger scan",
         )
-    tissue, pen = find_tissue(source, scale.mpp).shares(boxes)
+    found = find_tissue(source, scale.mpp)
+    tissue, pen = found.shares(boxes)
     tiles = tuple(
         Tile(
             row=index // cells.width,
@@ -60,7 +63,7 @@ def plan_tiles(source: SlideSource, config: TilingConfig) -> TilePlan:
         )
         for index in range(len(boxes))
     )
-    return TilePlan(tiles, scale, mpp)
+    return TilePlan(tiles, scale, mpp, found.glass)
 
 
 def _mask_reason(tissue: float, pen: float, config: TilingConfig) -> DropReason | None:

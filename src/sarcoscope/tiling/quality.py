@@ -9,8 +9,8 @@ from sarcoscope.core.geometry import Rgb
 from sarcoscope.core.tile import DropReason, Tile
 from sarcoscope.core.tiling import TilingConfig
 
-_GLASS = 225
-"""A px whose darkest channel is brighter is taken for glass or for the inside of a vacuole."""
+GLASS = 225
+"""A px whose darkest channel is brighter is glass or the inside of a vacuole, where the slide's own is not known."""
 _BLANK = 0.01
 """A tile with a smaller share of px that are not glass is blank."""
 
@@ -25,14 +25,14 @@ class Quality:
     """Share of px that are not glass, 0..1."""
 
 
-def measure(rgb: Rgb) -> Quality:
-    """Measure a tile (h, w, 3) uint8.
+def measure(rgb: Rgb, glass: int = GLASS) -> Quality:
+    """Measure a tile (h, w, 3) uint8; `glass` is the slide's own, 0..255.
 
     Sharpness counts stained px only (Pech-Pacheco 2000 takes all): fat is mostly empty vacuole, and the
     variance over the whole tile would call its sharp thin septa blurred.
     """
     gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-    stained = (np.asarray(cv2.min(cv2.min(rgb[..., 0], rgb[..., 1]), rgb[..., 2])) <= _GLASS).astype(np.uint8)
+    stained = (np.asarray(cv2.min(cv2.min(rgb[..., 0], rgb[..., 1]), rgb[..., 2])) <= glass).astype(np.uint8)
     count = int(cv2.countNonZero(stained))
     if not count:
         return Quality(0.0, 0.0)

@@ -25,6 +25,14 @@ _DENSITY_BOUNDS = (0.03, 0.05)
 above even pale myxoid stroma."""
 _CHROMA = 0.012
 """Least difference of optical densities between channels: grey dust and shadows have none."""
+_GLASS_TINT = 16
+"""Largest difference between channels of glass, as lamps and white balances leave it, 0..255."""
+_GLASS_DIM = 160
+"""Glass is at least this bright in its darkest channel."""
+_GLASS_SPREAD = 15
+"""Noise and vignetting of glass below its brightest percent."""
+_MOST_PX = 2**32
+"""An overview is not made from a level with more px."""
 _CLOSE_UM = 40.0
 _SPECK_UM2 = 2_500.0
 _HOLE_UM2 = 50_000.0
@@ -41,6 +49,8 @@ class TissueMap:
     """(h, w) bool: marker ink."""
     size_l0: Size
     """The slide, level-0 px."""
+    glass: int
+    """A px whose darkest channel is brighter is glass or the inside of a vacuole, 0..255."""
 
     def shares(self, boxes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Share of tissue and of ink in (N, 4) boxes (left, top, width, height; level-0 px inside the slide)."""
@@ -79,6 +89,7 @@ def find_tissue(source: SlideSource, mpp: float) -> TissueMap:
     Raises TissueError where the background is dark (fluorescence) or no tissue is found.
     """
     size = source.info.size
+    _refuse_endless(source, mpp)
     um_per_px = max(MASK_UM, mpp, max(size.width, size.height) * mpp / MASK_LONGEST_PX)
     overview = Size(max(1, round(size.width * mpp / um_per_px)), max(1, round(size.height * mpp / um_per_px)))
     rgb = source.read(Box(0, 0, size.width, size.height), overview)
@@ -93,11 +104,24 @@ def map_tissue(rgb: Rgb, um_per_px: float, size_l0: Size, path: Path) -> TissueM
             "dark background, as in fluorescence: not a brightfield slide",
             "give an H&E slide; fluorescence is not diagnosed",
         )
-    pen = find_pen(rgb)
-    tissue = close_vacuoles(find_stain(rgb) & ~pen, um_per_px) & ~pen
+    smooth = np.asarray(cv2.GaussianBlur(rgb, (3, 3), 0.7), np.uint8)  # a median would erase septa one px wide
+    white, pen = find_white(smooth), find_pen(rgb)
+    tissue = close_vacuoles(find_stain(smooth, white) & ~pen, um_per_px) & ~pen
     if not tissue.any():
         raise TissueError(path, "no tissue found: the overview shows only glass", "check the slide in a viewer")
-    return TissueMap(tissue, pen, size_l0)
+    return TissueMap(tissue, pen, size_l0, int(white.min()) - _GLASS_SPREAD)
+
+
+def _refuse_endless(source: SlideSource, mpp: float) -> None:
+    """Raise TissueError where the overview would have to be averaged from more px than anyone waits for."""
+    wanted = max(1.0, MASK_UM / mpp)
+    level = [level for level in source.info.levels if level.downsample <= wanted * 1.01][-1]
+    if level.size.width * level.size.height > _MOST_PX:
+        raise TissueError(
+            source.path,
+            f"no overview: its coarsest useful level has {level.size.width}x{level.size.height} px",
+            "convert it to a pyramidal TIFF",
+        )
 
 
 def is_dark(rgb: Rgb) -> bool:
@@ -111,18 +135,28 @@ def is_dark(rgb: Rgb) -> bool:
     return bool(lit.mean() < 0.5 and bright < 0.05 * max(1, lit.sum())) or bool(np.median(lightest) < 50 and not bright)
 
 
-def optical_density(rgb: Rgb) -> npt.NDArray[np.float32]:
-    """(h, w, 3) optical density against the slide's own glass (brightest percent, never below 225)."""
-    white = np.clip(np.percentile(rgb.reshape(-1, 3), 99, axis=0), 225, 255)
+def find_white(rgb: Rgb) -> npt.NDArray[np.float64]:
+    """(3,) the slide's own glass, 0..255: its brightest percent, if that is colourless enough to be glass.
+
+    A slide full of tissue shows no glass; then a neutral white is taken, at least 225 and as bright as its
+    brightest channel.
+    """
+    brightest = np.percentile(rgb.reshape(-1, 3), 99, axis=0)
+    if np.ptp(brightest) <= _GLASS_TINT and brightest.min() >= _GLASS_DIM:
+        return brightest
+    return np.full(3, max(225.0, brightest.max()))
+
+
+def optical_density(rgb: Rgb, white: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """(h, w, 3) optical density against the slide's white, 0 where it is brighter."""
     levels = np.arange(256)[:, None]
     table = np.maximum(0, -np.log10((levels + 1) / (white + 1))).astype(np.float32)
     return np.stack([table[rgb[..., channel], channel] for channel in range(3)], axis=-1)
 
 
-def find_stain(rgb: Rgb) -> Mask:
+def find_stain(rgb: Rgb, white: npt.NDArray[np.float64]) -> Mask:
     """(h, w) stained px of an overview: denser than the slide's threshold, coloured, not black padding."""
-    smooth = cv2.GaussianBlur(rgb, (3, 3), 0.7)  # a median would erase the septa of fat, one px wide here
-    density = optical_density(np.asarray(smooth, np.uint8))
+    density = optical_density(rgb, white)
     strongest = density.max(axis=2)
     coloured = strongest - density.min(axis=2) > _CHROMA
     scaled = np.clip(strongest * 255, 0, 255).astype(np.uint8)
