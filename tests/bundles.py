@@ -1,5 +1,7 @@
 """A real bundle small enough to reason about: it names a tile by its mean colour."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +85,12 @@ def color_bundle(folder: Path, *, tile_px: int = 64, members: int = 1, minimum_t
         provenance={"trained_on": "nothing"},
     )
     return write_bundle(folder, manifest)
+
+
+def reseal(folder: Path) -> Bundle:
+    """Let the manifest vouch for the members as they are now, and open the bundle."""
+    manifest = json.loads((folder / "bundle.json").read_text())
+    for member in manifest["members"]:
+        for part in ("model", "head"):
+            member[part]["sha256"] = hashlib.sha256((folder / member[part]["path"]).read_bytes()).hexdigest()
+    return write_bundle(folder, BundleManifest.model_validate(manifest))

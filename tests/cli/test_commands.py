@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sarcoscope.formats.bundle import Bundle
-from tests.bundles import color_bundle
+from tests.bundles import color_bundle, reseal
 from tests.slides_made import write_drawn
 
 COMMAND = Path(sys.executable).with_name("sarcoscope")
@@ -91,6 +91,37 @@ def test_debug_shows_the_traceback(bundle: Bundle, tmp_path: Path) -> None:
     done = run("diagnose", text, "--bundle", bundle.folder, "--out", tmp_path / "run", "--debug")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+    done = run("diagnose", text, "--bundle", "nix", "--debug", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert json.loads(done.stdout)["kind"] == "BundleError"
+
+
+def test_a_name_shared_by_arguments_and_manifest_is_refused(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("slide,path\nmixed,other.svs\n")
+    done = run("diagnose", mixed, "--manifest", tmp_path / "m.csv", "--bundle", bundle.folder, "--out", tmp_path / "r")
+    assert done.returncode == 2
+    assert "would both be called 'mixed'" in one_line_error(done)
+
+
+def test_a_bundle_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    folder = color_bundle(tmp_path / "b").folder
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["name"] = "evil\x1b[2J"
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    reseal(folder)
+    done = run("bundle", "show", folder)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert "evil" in done.stdout
+
+
+def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300) / "a.svs"
+    done = run("diagnose", long, mixed, "--bundle", bundle.folder, "--out", tmp_path / "r", "--json")
+    assert done.returncode == 1
+    assert "cannot be found" in one_line_error(done)
+    assert [slide["slide"] for slide in json.loads(done.stdout)["slides"]] == ["mixed"]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from sarcoscope.core.errors import BundleError
 from sarcoscope.formats.bundle import find_bundle, read_bundle
-from tests.bundles import CODES, color_bundle
+from tests.bundles import CODES, color_bundle, reseal
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,28 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 
 def test_heads_are_never_unpickled(folder: Path) -> None:
-    bundle = read_bundle(folder)
     np.savez(folder / "members" / "m0" / "head.npz", weight=np.array([object()]), bias=np.zeros(5))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    bundle = reseal(folder)
+    with pytest.raises(BundleError, match=r"head\.npz: not arrays .*allow_pickle"):
         bundle.head(bundle.manifest.members[0])
+
+
+def test_weights_outside_the_graph_are_refused_since_no_hash_covers_them(folder: Path) -> None:
+    path = folder / "members" / "m0" / "model.onnx"
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0, convert_attribute=True)
+    with pytest.raises(BundleError, match=r"model\.onnx: keeps weights in another file"):
+        reseal(folder)
+
+
+def test_a_member_that_changes_after_opening_is_refused(folder: Path) -> None:
+    bundle = read_bundle(folder)
+    (folder / "members" / "m0" / "model.onnx").write_bytes(b"other")
+    with pytest.raises(BundleError, match="does not match the hash"):
+        bundle.model(bundle.manifest.members[0])
+
+
+def test_nan_is_no_number_in_a_manifest(folder: Path) -> None:
+    edit(folder, lambda manifest: manifest["members"][0].update(metrics={"accuracy": float("nan")}), seal=True)
+    with pytest.raises(BundleError, match="NaN is no JSON number"):
+        read_bundle(folder)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from sarcoscope.core.errors import BundleError, SlideReadError
@@ -14,7 +15,7 @@ from sarcoscope.inference.onnx import load_members
 from sarcoscope.inference.predict import predict_tiles
 from sarcoscope.slides.memory import MemorySlide
 from sarcoscope.tiling.reading import TileReader
-from tests.bundles import CODES, TILE_RGB, color_bundle, nearest_color_head, write_color_graph
+from tests.bundles import CODES, TILE_RGB, color_bundle, nearest_color_head, reseal, write_color_graph
 
 CONFIG = TilingConfig(tile_px=64, minimum_sharpness=5.0)
 
@@ -89,23 +90,20 @@ def test_a_graph_that_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     network = load_members(small)[0]
     with pytest.raises(BundleError, match=r"model\.onnx: failed on tiles of shape \(1, 64, 64, 3\)"):
         network.logits(np.zeros((1, 64, 64, 3), np.uint8))
-    path = small.model_path(small.manifest.members[0])
-    path.write_bytes(b"no graph")
+    (small.folder / small.manifest.members[0].model.path).write_bytes(b"no graph")
     with pytest.raises(BundleError, match=r"model\.onnx: not a graph the runtime loads"):
-        load_members(small)
+        load_members(reseal(small.folder))
 
 
 def test_a_graph_with_other_outputs_is_refused(tmp_path: Path) -> None:
     bundle = color_bundle(tmp_path / "b")
-    import onnx  # noqa: PLC0415
-
-    path = bundle.model_path(bundle.manifest.members[0])
+    path = bundle.folder / bundle.manifest.members[0].model.path
     write_color_graph(path)
     model = onnx.load(path)
     del model.graph.output[1]
     onnx.save(model, path)
     with pytest.raises(BundleError, match="want tiles to logits, features"):
-        load_members(bundle)
+        load_members(reseal(bundle.folder))
 
 
 def test_a_slide_that_breaks_is_its_own_error(bundle: Bundle) -> None:

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import polars as pl
 import pytest
 from typing_extensions import override
@@ -21,7 +24,7 @@ from sarcoscope.formats.manifest import read_manifest
 from sarcoscope.formats.tiles import read_tiles
 from sarcoscope.stages.diagnose import DiagnoseConfig, diagnose
 from sarcoscope.stages.jobs import Silence, SlideJob, jobs_from_manifest, jobs_from_paths, safe_id
-from tests.bundles import color_bundle
+from tests.bundles import color_bundle, reseal
 from tests.slides_made import write_drawn
 
 # 8 x 6 cells: 24 DDLPS, 10 UPS, 4 WDLPS, a glass border of 8, 1 blurred, 1 glass inside.
@@ -133,6 +136,8 @@ def test_a_finished_slide_is_skipped_until_something_changes(bundle: Bundle, tmp
     assert again(minimum_tiles=5).skipped == []  # something is missing
     os.utime(path, ns=(1, 1))
     assert again(minimum_tiles=5).skipped == []  # the slide was replaced
+    (tmp_path / "run" / "a" / "tiles.parquet").write_bytes(b"cut off")
+    assert again(minimum_tiles=5).skipped == []  # damaged
     (tmp_path / "run" / "a" / "diagnosis.json").write_text("{")
     assert again(minimum_tiles=5).skipped == []  # damaged
 
@@ -201,7 +206,7 @@ def test_an_output_that_cannot_be_written_is_told(bundle: Bundle, mixed: Path, t
 
 def test_a_broken_member_is_told_before_any_slide(tmp_path: Path, mixed: Path) -> None:
     broken = color_bundle(tmp_path / "b")
-    broken.model_path(broken.manifest.members[0]).write_bytes(b"")
+    (broken.folder / "members" / "m0" / "model.onnx").write_bytes(b"")
     with pytest.raises(BundleError):
         diagnose(jobs_from_paths([mixed]), broken, DiagnoseConfig(out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
@@ -241,12 +246,85 @@ def test_a_killed_run_goes_on_where_it_stopped(bundle: Bundle, mixed: Path, tmp_
 def test_jobs_have_names_that_can_be_folders(tmp_path: Path) -> None:
     assert safe_id("a/../b c") == "a_.._b c"
     assert safe_id("..x..") == "x"
+    assert safe_id("run.json") == "run.json-slide"
+    assert safe_id("NUL") == "NUL-slide"
+    assert safe_id("x" * 119 + ". y") == "x" * 119
+    assert len(safe_id("\u8089" * 100).encode()) <= 120
     with pytest.raises(InputError, match="no letters"):
         safe_id("...")
     one, other = tmp_path / "p1" / "s.svs", tmp_path / "p2" / "s.svs"
-    assert [job.slide for job in jobs_from_paths([one, other, one])] == ["p1-s", "p2-s"]
-    with pytest.raises(InputError, match="would both be called"):
-        jobs_from_paths([tmp_path / "a.svs", tmp_path / "A.svs"])
+    again = tmp_path / "p1" / ".." / "p2" / "s.svs"
+    assert [job.slide for job in jobs_from_paths([one, other, one, again])] == ["p1-s", "p2-s"]
+
+
+def test_two_slides_of_one_name_are_refused_before_any_work(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:
+    jobs = [SlideJob(slide="one", path=mixed), SlideJob(slide="One", path=tmp_path / "other.svs")]
+    with pytest.raises(InputError, match=r"mixed\.svs and .*other\.svs would both be called 'One'"):
+        diagnose(jobs, bundle, DiagnoseConfig(out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_slides_result_is_not_replaced_unless_told_to(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:
+    other = write_drawn(tmp_path / "elsewhere" / "mixed.svs", ["LLLLLL"] * 5)
+    out = tmp_path / "run"
+    diagnose(jobs_from_paths([mixed]), bundle, DiagnoseConfig(out=out))
+    summary = diagnose(jobs_from_paths([other]), bundle, DiagnoseConfig(out=out))
+    assert "holds the diagnosis of another slide" in str(summary.failures["mixed"])
+    assert read_diagnosis(out / "mixed" / "diagnosis.json").label == "DDLPS"
+    assert (out / "mixed" / "evidence" / "WDLPS-1.jpg").is_file()
+    summary = diagnose(jobs_from_paths([other]), bundle, DiagnoseConfig(out=out, force=True))
+    assert summary.records[0].label == "LMS"
+    assert {path.name for path in (out / "mixed" / "evidence").glob("*.jpg")} == {"LMS-1.jpg", "LMS-2.jpg", "LMS-3.jpg"}
+
+
+def test_the_page_lists_what_earlier_runs_finished(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:
+    second = write_drawn(tmp_path / "second.svs", ["LLLLLL"] * 5)
+    for path in (mixed, second):
+        diagnose(jobs_from_paths([path]), bundle, DiagnoseConfig(out=tmp_path / "run"))
+    page = (tmp_path / "run" / "index.html").read_text()
+    assert "mixed/report.html" in page
+    assert page.index("second/report.html") < page.index("mixed/report.html")  # this run's slides come first
+
+
+def test_results_never_lie_among_a_slides_own_files(bundle: Bundle, shared_slides: Path, tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    shutil.copytree(shared_slides / "dicom_CMU-1-Small-Region", series)
+    before = sorted(series.iterdir())
+    summary = diagnose(jobs_from_paths([series]), bundle, DiagnoseConfig(out=tmp_path))
+    assert "give another --out" in str(summary.failures["series"])
+    assert sorted(series.iterdir()) == before
+
+
+def test_a_file_name_that_is_no_text_comes_through(bundle: Bundle, tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff.svs"))
+    write_drawn(tmp_path / "plain.svs", MIXED).rename(strange)
+    summary = diagnose(jobs_from_paths([strange]), bundle, DiagnoseConfig(out=tmp_path / "run"))
+    assert summary.records[0].provenance["slide_file"]["path"].endswith("x\N{REPLACEMENT CHARACTER}.svs")
+    strange.write_bytes(b"damaged")
+    summary = diagnose(jobs_from_paths([strange]), bundle, DiagnoseConfig(out=tmp_path / "run", force=True))
+    str(summary.failures[jobs_from_paths([strange])[0].slide]).encode("utf-8")
+
+
+def test_a_network_that_returns_nonsense_is_a_slides_error_and_the_page_is_written(mixed: Path, tmp_path: Path) -> None:
+    made = color_bundle(tmp_path / "b")
+    path = made.folder / "members" / "m0" / "model.onnx"
+    model = onnx.load(path)
+    (bias,) = [item for item in model.graph.initializer if item.name == "bias"]
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(5, np.nan, np.float32), "bias"))
+    onnx.save(model, path)
+    second = write_drawn(tmp_path / "glass.svs", ["...."] * 4)
+    summary = diagnose(jobs_from_paths([mixed, second]), reseal(made.folder), DiagnoseConfig(out=tmp_path / "run"))
+    assert "rows that are not probabilities" in str(summary.failures["mixed"])
+    assert "no tissue" in str(summary.failures["glass"])
+    assert "not probabilities" in (tmp_path / "run" / "index.html").read_text()
+
+
+def test_an_override_that_is_withdrawn_is_not_skipped(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:
+    job = SlideJob(slide="m", path=mixed, mpp=Mpp(0.3), mpp_override=True)
+    config = DiagnoseConfig(out=tmp_path, minimum_tiles=1)
+    assert diagnose([job], bundle, config).records[0].mpp == 0.3
+    summary = diagnose([replace(job, mpp_override=False)], bundle, config)
+    assert "--mpp-override" in str(summary.failures["m"])
 
 
 def test_a_manifest_names_slides_and_gives_scales(tmp_path: Path) -> None:

@@ -81,3 +81,20 @@ def test_painted_slides_are_used_again_until_something_changes(tmp_path: Path) -
     (tmp_path / "slides" / "phantom-demo-02.svs").unlink()
     again()
     assert len(painted) == 2
+    (tmp_path / "slides" / "phantom.json").write_text("{")
+    again()
+    assert len(painted) == 2
+
+
+def test_an_interrupted_painting_leaves_nothing_that_counts_as_painted(tmp_path: Path) -> None:
+    one, other = (demo_cohort(np.random.default_rng(seed), Size(1024, 1024))[:2] for seed in (0, 1))
+    paint(one, tmp_path, 1, lambda _done, _total: None)
+
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        paint(other, tmp_path, 1, interrupt)  # phantom-demo-01 is the other seed's now
+    painted: list[int] = []
+    paint(one, tmp_path, 1, lambda done, _total: painted.append(done))
+    assert painted == [1, 2]

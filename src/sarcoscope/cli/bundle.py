@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sarcoscope.cli.console import Debug, Json, errors_told, out, percent, print_json
+from sarcoscope.cli.console import Debug, Json, errors_told, percent, print_json, say
 
 if TYPE_CHECKING:
     from sarcoscope.formats.bundle import Bundle
@@ -32,7 +32,7 @@ def show(
         print_json({"folder": str(opened.folder), "sha256": opened.sha256, **opened.manifest.model_dump(mode="json")})
         return
     for name, value in _rows(opened):
-        out.print(f"{name:<16}{value}", markup=False, soft_wrap=True)
+        say(f"{name:<16}{value}")
 
 
 def _rows(opened: "Bundle") -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ With --json, stdout holds exactly one object; everything else goes to stderr.
 """
 
 import json
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -29,9 +30,19 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def clean(text: str) -> str:
+    """Text without control characters: a file must not be able to steer the terminal."""
+    return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
 def tell(message: str) -> None:
-    """One line to stderr, never wrapped or interpreted as markup."""
-    err.print(message, markup=False, soft_wrap=True)
+    """A message to stderr, never wrapped or interpreted as markup."""
+    err.print(clean(message), markup=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """A message to stdout, never wrapped or interpreted as markup."""
+    out.print(clean(message), markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -40,17 +51,19 @@ def errors_told(*, as_json: bool, debug: bool) -> Iterator[None]:
     try:
         yield
     except SarcoscopeError as error:
-        if debug:
-            raise
-        tell(f"error: {error}")
-        if as_json:
-            print_json({"error": str(error), "kind": type(error).__name__})
-        raise typer.Exit(2) from error
+        problem: BaseException = error
+        code, words = 2, str(error)
     except KeyboardInterrupt as error:
-        if debug:
-            raise
-        tell("interrupted: what was finished is kept; run the same command again to go on")
-        raise typer.Exit(_INTERRUPTED) from error
+        problem, code = error, _INTERRUPTED
+        words = "interrupted: what was finished is kept; run the same command again to go on"
+    else:
+        return
+    if debug:
+        tell("".join(traceback.format_exception(problem)))
+    tell(f"error: {words}" if code == 2 else words)
+    if as_json:
+        print_json({"error": words, "kind": type(problem).__name__})
+    raise typer.Exit(code)
 
 
 def progress_bars() -> Progress:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sarcoscope.cli.console import Debug, Json, errors_told, print_json, progress_bars, tell
+from sarcoscope.core.errors import shown
 
 if TYPE_CHECKING:
     from sarcoscope.stages.jobs import SlideJob
@@ -42,7 +43,6 @@ def diagnose(
     with errors_told(as_json=as_json, debug=debug):
         from sarcoscope.cli.tables import diagnosis_table
         from sarcoscope.formats.bundle import find_bundle
-        from sarcoscope.reports.index import write_index
         from sarcoscope.stages.diagnose import DiagnoseConfig
         from sarcoscope.stages.diagnose import diagnose as run
 
@@ -61,14 +61,15 @@ def diagnose(
             from sarcoscope.cli.progress import Bars
 
             summary = run(jobs, opened, config, Bars(bars, debug=debug))
-        failures = {slide: str(error) for slide, error in summary.failures.items()}
-        index = write_index(out, [record.slide for record in summary.records], title=out.name, failures=failures)
     if as_json:
+        failures = {slide: str(error) for slide, error in summary.failures.items()}
         slides_json = [record.model_dump(mode="json") for record in summary.records]
-        print_json({"slides": slides_json, "failed": failures, "index": str(index), "exit_code": summary.exit_code})
+        print_json(
+            {"slides": slides_json, "failed": failures, "index": shown(summary.index), "exit_code": summary.exit_code}
+        )
     else:
         diagnosis_table(summary.records)
-        tell(f"{opened.notice}\nreport: {index}")
+        tell(f"{opened.notice}\nreport: {summary.index}")
     raise typer.Exit(summary.exit_code)
 
 

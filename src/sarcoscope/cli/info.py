@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sarcoscope.cli.console import Debug, Json, errors_told, out, print_json
+from sarcoscope.cli.console import Debug, Json, errors_told, print_json, say
 
 
 def info(
@@ -32,7 +32,7 @@ def info(
         print_json(found)
     else:
         for name, value in _rows(found):
-            out.print(f"{name:<18}{value}", markup=False, soft_wrap=True)
+            say(f"{name:<18}{value}")
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -12,7 +12,13 @@ SarcoscopeError
         BundleError       a bundle that cannot be trusted
 """
 
+import os
 from pathlib import Path
+
+
+def shown(path: Path | str) -> str:
+    """A path as text that any encoding can carry: bytes of a file name that are no UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 class SarcoscopeError(Exception):
@@ -38,7 +44,7 @@ class _PathError(SarcoscopeError):
     def __init__(self, path: Path | str, problem: str, advice: str = "") -> None:
         self.path = Path(path)
         one_line = " ".join(problem.split())
-        super().__init__(f"{path}: {one_line}", advice)
+        super().__init__(f"{shown(path)}: {one_line}", advice)
 
 
 class SlideError(_PathError):

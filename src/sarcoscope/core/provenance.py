@@ -18,15 +18,25 @@ _LIBRARIES = (
 )
 
 
+_SAME = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+    "opencv-python-headless": ("opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+}
+"""Other distributions of the same library."""
+
+
 def library_versions() -> dict[str, str | None]:
     """Version per library that shapes a result; None where it is not installed. Imports none of them."""
-    found: dict[str, str | None] = {}
-    for name in _LIBRARIES:
+    return {name: _version((name, *_SAME.get(name, ()))) for name in _LIBRARIES}
+
+
+def _version(names: tuple[str, ...]) -> str | None:
+    for name in names:
         try:
-            found[name] = version(name)
+            return version(name) if name == names[0] else f"{version(name)} ({name})"
         except PackageNotFoundError:
-            found[name] = None
-    return found
+            continue
+    return None
 
 
 def machine() -> dict[str, str | int | None]:

@@ -1,8 +1,7 @@
 """Files that are either whole or not there."""
 
 import json
-import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +20,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".part{path.suffix}")
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part{path.suffix}")
+        temporary.touch(exist_ok=False)  # with the permissions that the user's umask leaves
         yield temporary
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         problem = f"cannot be written ({error.strerror or error})"

@@ -6,8 +6,10 @@ itself, which is the bundle's hash. Nothing in a bundle is executable: ONNX grap
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -137,18 +139,22 @@ class Bundle:
         synthetic = "Trained on synthetic phantom slides: of no clinical meaning. " if self.manifest.synthetic else ""
         return f"{synthetic}Research use only, not a medical device. {self.manifest.not_for}"
 
-    def model_path(self, member: BundleMember) -> Path:
-        """The member's ONNX file."""
-        return self.folder / member.model.path
+    def model(self, member: BundleMember) -> bytes:
+        """The member's ONNX graph. BundleError where it changed since the bundle was opened."""
+        return _content(self.folder, member.model)
 
     def head(self, member: BundleMember) -> tuple[Probabilities, Probabilities]:
-        """Weight (C, F) and bias (C,) of the member's linear layer, float32."""
-        with np.load(self.folder / member.head.path, allow_pickle=False) as arrays:
-            return arrays["weight"], arrays["bias"]
+        """Weight (C, F) and bias (C,) of the member's linear layer, float32. BundleError as for `model`."""
+        path = self.folder / member.head.path
+        try:
+            with np.load(BytesIO(_content(self.folder, member.head)), allow_pickle=False) as arrays:
+                return arrays["weight"], arrays["bias"]
+        except (ValueError, KeyError, OSError) as error:
+            raise BundleError(path, f"not arrays named weight and bias ({error})", _AGAIN) from error
 
 
 def _canonical(manifest: BundleManifest) -> str:
-    return json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def hashed(folder: Path, path: str) -> HashedFile:
@@ -166,9 +172,9 @@ def write_bundle(folder: Path, manifest: BundleManifest) -> Bundle:
 
 def read_bundle(folder: Path) -> Bundle:
     """Open a bundle and check every file against its hash. BundleError says what does not fit."""
-    if not (folder / "bundle.json").is_file():
-        raise BundleError(folder, "not a bundle (no bundle.json in it)", "give the folder that holds bundle.json")
     try:
+        if not (folder / "bundle.json").is_file():
+            raise BundleError(folder, "not a bundle (no bundle.json in it)", "give the folder that holds bundle.json")
         content = (folder / "bundle.json").read_bytes()
         declared = (folder / "bundle.sha256").read_text(encoding="ascii").split()[:1]
     except (OSError, UnicodeDecodeError) as error:
@@ -177,25 +183,39 @@ def read_bundle(folder: Path) -> Bundle:
     if declared != [found]:
         raise BundleError(folder / "bundle.json", "does not match the hash in bundle.sha256", _AGAIN)
     try:
-        manifest = BundleManifest.model_validate_json(content)
-    except (ValidationError, InputError) as error:
-        problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("rules",), "msg": str(error)}
+        manifest = BundleManifest.model_validate(json.loads(content, parse_constant=_no_constant))
+    except ValidationError as error:
+        problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise BundleError(folder / "bundle.json", f"{where}: {problem['msg']}", _AGAIN) from error
+    except (InputError, ValueError) as error:
+        raise BundleError(folder / "bundle.json", str(error), _AGAIN) from error
     for member in manifest.members:
         for file in (member.model, member.head):
-            _check(folder, file)
+            _content(folder, file)
     return Bundle(folder=folder, manifest=manifest, sha256=found)
 
 
-def _check(folder: Path, file: HashedFile) -> None:
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+_EXTERNAL = b"\x0a\x08location"
+"""How an ONNX tensor names a file outside the graph (StringStringEntryProto with key 'location')."""
+
+
+def _content(folder: Path, file: HashedFile) -> bytes:
+    """A file's bytes, which match its hash and are all there is: weights outside the graph would have no hash."""
     path = folder / file.path
     try:
-        actual = sha256_file(path)
+        content = path.read_bytes()
     except OSError as error:
         raise BundleError(path, f"cannot be read ({error.strerror})", _AGAIN) from error
-    if actual != file.sha256:
+    if hashlib.sha256(content).hexdigest() != file.sha256:
         raise BundleError(path, "does not match the hash in bundle.json", _AGAIN)
+    if _EXTERNAL in content:
+        raise BundleError(path, "keeps weights in another file, which no hash covers", "export it in one file")
+    return content
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -208,9 +228,10 @@ def find_bundle(name: str) -> Bundle:
     """Open a bundle by its folder, or by name where it comes with the package. BundleError, as read_bundle."""
     shipped = shipped_bundles()
     folder = Path(name)
-    if name in shipped and not folder.exists():
+    there = os.path.lexists(folder)
+    if name in shipped and not there:
         return read_bundle(shipped[name])
-    if not folder.exists():
+    if not there:
         known = ", ".join(shipped) or "none"
         raise BundleError(folder, "there is no such bundle", f"give a bundle's folder, or one that is shipped: {known}")
     return read_bundle(folder)

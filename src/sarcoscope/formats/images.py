@@ -3,10 +3,8 @@
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.geometry import Rgb
 from sarcoscope.formats.atomic import write_bytes
 
@@ -16,12 +14,3 @@ def write_jpeg(path: Path, rgb: Rgb, quality: int = 88) -> None:
     buffer = BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=quality)
     write_bytes(path, buffer.getvalue())
-
-
-def read_rgb(path: Path) -> Rgb:
-    """Read a picture as (h, w, 3) uint8. ArtifactError where it is missing or damaged."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"), np.uint8)
-    except (OSError, UnidentifiedImageError) as error:
-        raise ArtifactError(path, f"not a readable picture ({error})", "run the command again") from error

@@ -56,9 +56,10 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            if "path" not in (reader.fieldnames or ()):
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            if "path" not in reader.fieldnames:
                 raise ArtifactError(path, "no column 'path' in the first line", "columns: slide,path,label,mpp,...")
-            rows = [_row(path, number, values) for number, values in enumerate(reader, start=2)]
+            rows = [_row(path, reader.line_num, values) for values in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ArtifactError(path, f"cannot be read ({error})", "give a CSV file in UTF-8") from error
     if not rows:

@@ -30,14 +30,14 @@ class OnnxNetwork(Network):
 
     def __init__(self, bundle: Bundle, member: BundleMember, threads: int = 0) -> None:
         """Load a member; `threads` 0 lets the runtime take every core. Raises BundleError."""
-        self._path = bundle.model_path(member)
+        self._path = bundle.folder / member.model.path
         self._name = member.name
         self._classes = len(bundle.codes)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(self._path, options, providers=providers())
+            self._session = onnxruntime.InferenceSession(bundle.model(member), options, providers=providers())
         except _RUNTIME_ERRORS as error:
             raise BundleError(self._path, f"not a graph the runtime loads ({error})", _ADVICE) from error
         inputs = [item.name for item in self._session.get_inputs()]

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.geometry import Size
 from sarcoscope.core.truth import Truth
 from sarcoscope.formats.atomic import write_text
@@ -113,3 +114,15 @@ def write_index(
     )
     write_text(path, page)
     return path
+
+
+def finished_slides(out: Path) -> list[str]:
+    """Ids of the slides whose folders in OUT are whole, sorted."""
+    found = []
+    for report in sorted(out.glob("*/report.html")):
+        try:
+            read_artifacts(report.parent)
+        except ArtifactError:  # half finished or of another version: not ours to list
+            continue
+        found.append(report.parent.name)
+    return found

@@ -21,9 +21,14 @@ def is_dicom(head: bytes) -> bool:
 def dicom_files(folder: Path) -> tuple[Path, ...]:
     """The DICOM files that lie in the folder itself, by content and not by name, sorted. Raises SlideOpenError."""
     try:
-        return tuple(sorted(file for file in folder.iterdir() if file.is_file() and is_dicom(_head(file, 132))))
+        return tuple(sorted(file for file in folder.iterdir() if _is_image(file)))
     except OSError as error:
         raise SlideOpenError(folder, f"cannot be read: {error.strerror}", "check its permissions") from error
+
+
+def _is_image(file: Path) -> bool:
+    """A DICOM file that is not the directory of a medium."""
+    return file.is_file() and file.name.upper() != "DICOMDIR" and is_dicom(_head(file, 132))
 
 
 def series_files(path: Path, series_uid: str) -> tuple[Path, ...]:

@@ -11,12 +11,11 @@ import numpy as np
 import sarcoscope
 from sarcoscope.core.errors import BundleError
 from sarcoscope.core.truth import Truth
-from sarcoscope.formats.atomic import write_json
+from sarcoscope.formats.atomic import remove, write_json
 from sarcoscope.formats.bundle import Bundle, find_bundle
 from sarcoscope.formats.manifest import read_manifest
 from sarcoscope.phantom.cohort import demo_cohort, write_cohort
 from sarcoscope.phantom.spec import PhantomSlide
-from sarcoscope.reports.index import write_index
 from sarcoscope.reports.scores import Score, score_slide, summarise
 from sarcoscope.stages.diagnose import DiagnoseConfig, RunSummary, diagnose
 from sarcoscope.stages.jobs import Listener, jobs_from_manifest
@@ -50,14 +49,13 @@ def run_demo(
     specs = demo_cohort(np.random.default_rng(seed))
     check_unseen(specs, bundle)
     rows = read_manifest(paint(specs, out / "slides", workers, painting))
-    summary = diagnose(jobs_from_manifest(rows), bundle, DiagnoseConfig(out=out, workers=workers), listener)
     truths = {row.slide: Truth(label=row.label or "", components=row.components) for row in rows}
-    failures = {slide: str(error) for slide, error in summary.failures.items()}
-    slides = [record.slide for record in summary.records]
-    report = write_index(out, slides, title="Demo on synthetic phantom slides", truths=truths, failures=failures)
+    config = DiagnoseConfig(out=out, workers=workers)
+    title = "Demo on synthetic phantom slides"
+    summary = diagnose(jobs_from_manifest(rows), bundle, config, listener, truths=truths, title=title)
     scored = [score_slide(record, truths[record.slide]) for record in summary.records]
     return DemoResult(
-        summary, summarise([one.plain for one in scored]), summarise([one.refined for one in scored]), report
+        summary, summarise([one.plain for one in scored]), summarise([one.refined for one in scored]), summary.index
     )
 
 
@@ -78,8 +76,8 @@ def paint(specs: Sequence[PhantomSlide], folder: Path, workers: int, painting: C
         "slides": [asdict(spec) | {"artefacts": sorted(spec.artefacts)} for spec in specs],
     }
     record, manifest = folder / "phantom.json", folder / "manifest.csv"
-    painted = record.is_file() and json.loads(record.read_text(encoding="utf-8")) == wanted
-    if not painted or not all((folder / f"{spec.slide_id}.svs").is_file() for spec in specs):
+    if not _painted(record, wanted) or not all((folder / f"{spec.slide_id}.svs").is_file() for spec in specs):
+        remove(record)  # or an interruption would leave slides of two cohorts under one name
         done = 0
 
         def one_more(_spec: PhantomSlide) -> None:
@@ -90,3 +88,11 @@ def paint(specs: Sequence[PhantomSlide], folder: Path, workers: int, painting: C
         manifest = write_cohort(specs, folder, one_more, workers)
         write_json(record, wanted)
     return manifest
+
+
+def _painted(record: Path, wanted: dict[str, Any]) -> bool:
+    """Whether the record that is written last says that these slides were painted."""
+    try:
+        return bool(json.loads(record.read_text(encoding="utf-8")) == wanted)
+    except (OSError, ValueError):  # not there, or damaged: paint again
+        return False

@@ -1,19 +1,21 @@
 """Slides in, a diagnosis with its evidence out, one slide after another (protocol section 9)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import sarcoscope
-from sarcoscope.core.errors import InputError, SlideError
+from sarcoscope.core.errors import InputError, SlideError, shown
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.tiling import TilingConfig
+from sarcoscope.core.truth import Truth
 from sarcoscope.diagnosis.rules import SlideRules
 from sarcoscope.formats.atomic import write_json
 from sarcoscope.formats.bundle import Bundle
 from sarcoscope.formats.diagnoses import DiagnosisRecord
 from sarcoscope.inference.onnx import load_members
-from sarcoscope.stages.jobs import Listener, Silence, SlideJob
+from sarcoscope.reports.index import finished_slides, write_index
+from sarcoscope.stages.jobs import Listener, Silence, SlideJob, check_distinct
 from sarcoscope.stages.one_slide import SlideDiagnoser
 
 
@@ -60,6 +62,8 @@ class DiagnoseConfig:
 class RunSummary:
     """How a run ended."""
 
+    index: Path
+    """The page over all slides."""
     records: list[DiagnosisRecord] = field(default_factory=list)
     failures: dict[str, SlideError] = field(default_factory=dict)
     """By slide id."""
@@ -73,13 +77,22 @@ class RunSummary:
 
 
 def diagnose(
-    jobs: Sequence[SlideJob], bundle: Bundle, config: DiagnoseConfig, listener: Listener | None = None
+    jobs: Sequence[SlideJob],
+    bundle: Bundle,
+    config: DiagnoseConfig,
+    listener: Listener | None = None,
+    *,
+    truths: Mapping[str, Truth] | None = None,
+    title: str = "",
 ) -> RunSummary:
     """Diagnose slides one after another; a slide that fails is named and the others go on.
 
-    Writes OUT/SLIDE/... for each and OUT/run.json after each. Raises BundleError where the bundle does
-    not work, and ArtifactError where the output cannot be written (what was finished stays).
+    Writes OUT/SLIDE/... for each, OUT/run.json after each, and OUT/index.html at the end, however the run
+    ends. The page also lists what earlier runs finished in OUT, and scores the slides whose truth is given.
+    Raises InputError where two slides would share a folder, BundleError where the bundle does not work, and
+    ArtifactError where the output cannot be written (what was finished stays).
     """
+    check_distinct(jobs)
     hears: Listener = listener or Silence()
     tiling, rules = config.tiling(bundle), config.rules(bundle)
     diagnoser = SlideDiagnoser(
@@ -92,18 +105,25 @@ def diagnose(
         evidence=config.evidence,
         thumbnail_px=config.thumbnail_px,
     )
-    summary = RunSummary()
-    for number, job in enumerate(jobs, start=1):
-        hears.slide_started(job, number, len(jobs))
-        try:
-            record, skipped = diagnoser.run(job, config.out / job.slide, hears, force=config.force)
-        except SlideError as error:
-            summary.failures[job.slide] = error
-            hears.slide_failed(job, error)
-        else:
-            summary.records.append(record)
-            hears.slide_finished(record, skipped=skipped)
-        _write_run(config.out, bundle, jobs, summary)
+    summary = RunSummary(config.out / "index.html")
+    try:
+        for number, job in enumerate(jobs, start=1):
+            hears.slide_started(job, number, len(jobs))
+            try:
+                record, skipped = diagnoser.run(job, config.out / job.slide, hears, force=config.force)
+            except SlideError as error:
+                summary.failures[job.slide] = error
+                hears.slide_failed(job, error)
+            else:
+                summary.records.append(record)
+                hears.slide_finished(record, skipped=skipped)
+            _write_run(config.out, bundle, jobs, summary)
+    finally:
+        done = [record.slide for record in summary.records]
+        failures = {slide: str(error) for slide, error in summary.failures.items()}
+        others = [slide for slide in finished_slides(config.out) if slide not in {*done, *failures}]
+        heading = title or config.out.resolve().name
+        write_index(config.out, done + others, title=heading, truths=truths, failures=failures)
     return summary
 
 
@@ -116,7 +136,7 @@ def _write_run(out: Path, bundle: Bundle, jobs: Sequence[SlideJob], summary: Run
             "schema_version": 1,
             "version": sarcoscope.__version__,
             "bundle": {"name": bundle.manifest.name, "sha256": bundle.sha256},
-            "slides": [{"slide": job.slide, "path": str(job.path)} for job in jobs],
+            "slides": [{"slide": job.slide, "path": shown(job.path)} for job in jobs],
             "done": [record.slide for record in summary.records],
             "failed": {slide: str(error) for slide, error in summary.failures.items()},
             "libraries": library_versions(),

@@ -4,11 +4,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sarcoscope.core.errors import ScaleError, TissueError
+from sarcoscope.core.errors import ScaleError, TissueError, shown
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
+from sarcoscope.stages.jobs import slide_name
 from sarcoscope.tiling.plan import plan_tiles
 
 
@@ -22,8 +23,8 @@ def inspect_slide(
     with open_slide(path, mpp=mpp, override=mpp_override) as source:
         info = source.info
         return {
-            "slide": path.stem,
-            "path": str(path),
+            "slide": slide_name(path),
+            "path": shown(path),
             "vendor": info.vendor,
             "width": info.size.width,
             "height": info.size.height,

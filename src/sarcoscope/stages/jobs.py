@@ -1,5 +1,6 @@
 """Which slides a run is about, under which names, and how far it has come."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from sarcoscope.core.errors import InputError, SlideError
+from sarcoscope.core.errors import InputError, SlideError, shown
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.formats.diagnoses import DiagnosisRecord
 from sarcoscope.formats.manifest import ManifestRow
@@ -70,24 +71,44 @@ class Silence:
         """Ignore."""
 
 
+_TAKEN = re.compile(r"run\.json|index\.html|slides|(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that a run uses itself, or that Windows keeps for devices."""
+_LONGEST_BYTES = 120
+
+
 def safe_id(name: str) -> str:
     """A slide's name as the name of its folder: letters, digits and `._+ -`; InputError where nothing is left."""
-    safe = re.sub(r"[^\w.+ -]", "_", name).strip(" .")[:120]
+    safe = re.sub(r"[^\w.+ -]", "_", name)
+    while len(safe.encode()) > _LONGEST_BYTES:
+        safe = safe[:-1]
+    safe = safe.strip(" .")
     if not safe:
         raise InputError(f"slide name {name!r} has no letters or digits", "name the slide in a manifest")
-    return safe
+    return f"{safe}-slide" if _TAKEN.fullmatch(safe) else safe
+
+
+def slide_name(path: Path) -> str:
+    """What a slide is called where nobody names it: its file's stem, or its folder's name."""
+    return path.name if os.path.isdir(path) else path.stem  # noqa: PTH112 - Path.is_dir raises where it may not look
 
 
 def jobs_from_paths(paths: Sequence[Path], mpp: Mpp | None = None, *, mpp_override: bool = False) -> list[SlideJob]:
-    """A job a slide; a path given twice counts once, equal names get their folder's name in front."""
-    unique = list(dict.fromkeys(paths))
-    stems = Counter(_stem(path) for path in unique)
-    named = [
-        (_stem(path) if stems[_stem(path)] == 1 else f"{path.absolute().parent.name}-{_stem(path)}", path)
-        for path in unique
+    """A job a slide; a slide given twice counts once, equal names get their folder's name in front."""
+    unique: dict[Path, Path] = {}
+    for path in paths:
+        unique.setdefault(Path(os.path.realpath(path)), path)
+    names = Counter(slide_name(path).lower() for path in unique.values())
+    return [
+        SlideJob(
+            slide=safe_id(
+                slide_name(path) if names[slide_name(path).lower()] == 1 else f"{real.parent.name}-{slide_name(path)}"
+            ),
+            path=path,
+            mpp=mpp,
+            mpp_override=mpp_override,
+        )
+        for real, path in unique.items()
     ]
-    jobs = [SlideJob(slide=safe_id(name), path=path, mpp=mpp, mpp_override=mpp_override) for name, path in named]
-    return _distinct(jobs)
 
 
 def jobs_from_manifest(
@@ -95,22 +116,17 @@ def jobs_from_manifest(
 ) -> list[SlideJob]:
     """A job a row; a scale in the row goes before one for all."""
     jobs = [SlideJob(slide=safe_id(row.slide), path=row.path, mpp=mpp, mpp_override=mpp_override) for row in rows]
-    return _distinct(
-        [
-            job if row.mpp is None else replace(job, mpp=row.mpp, mpp_source="manifest")
-            for job, row in zip(jobs, rows, strict=True)
-        ]
-    )
+    return [
+        job if row.mpp is None else replace(job, mpp=row.mpp, mpp_source="manifest")
+        for job, row in zip(jobs, rows, strict=True)
+    ]
 
 
-def _stem(path: Path) -> str:
-    return path.name if path.is_dir() else path.stem
-
-
-def _distinct(jobs: list[SlideJob]) -> list[SlideJob]:
+def check_distinct(jobs: Sequence[SlideJob]) -> None:
+    """Raise InputError where two jobs would write into one folder."""
     seen: dict[str, Path] = {}
     for job in jobs:
-        other = seen.setdefault(job.slide.lower(), job.path)
-        if other != job.path:
-            raise InputError(f"{other} and {job.path} would both be called {job.slide!r}", "name them in a manifest")
-    return jobs
+        if (name := job.slide.lower()) in seen:
+            both = f"{shown(seen[name])} and {shown(job.path)}"
+            raise InputError(f"{both} would both be called {job.slide!r}", "name each once in a manifest")
+        seen[name] = job.path

@@ -1,7 +1,9 @@
 """One slide from its pixels to its folder: plan, predict, decide, write."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 
 import sarcoscope
 from sarcoscope.core.diagnosis import Diagnosis
-from sarcoscope.core.errors import ArtifactError
+from sarcoscope.core.errors import ArtifactError, InputError, SlideError, SlideReadError, shown
 from sarcoscope.core.geometry import Size
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.tile import Tile
@@ -29,6 +31,7 @@ from sarcoscope.formats.images import write_jpeg
 from sarcoscope.formats.tiles import write_tiles
 from sarcoscope.inference.onnx import OnnxNetwork
 from sarcoscope.inference.predict import Prediction, predict_tiles
+from sarcoscope.reports.artifacts import read_artifacts
 from sarcoscope.reports.slide_report import write_slide_report
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
@@ -37,7 +40,8 @@ from sarcoscope.stages.jobs import Listener, SlideJob
 from sarcoscope.tiling.plan import TilePlan, plan_tiles
 from sarcoscope.tiling.reading import TileReader
 
-_OUTPUTS = ("tiles.parquet", "tiles.geojson", "thumbnail.jpg", "map.png", "pie.png", "report.html")
+_OUTPUTS = ("tiles.geojson", "map.png", "pie.png", "report.html")
+"""Files of a finished slide that `read_artifacts` does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +79,32 @@ class SlideDiagnoser:
         started, begin = datetime.now(UTC), perf_counter()
         with open_slide(job.path, mpp=job.mpp, mpp_source=job.mpp_source, override=job.mpp_override) as source:
             inputs = self._inputs(source, job)
-            if not force and (earlier := finished(folder, inputs)):
-                return earlier, True
+            if not force:
+                if earlier := finished(folder, inputs):
+                    return earlier, True
+                refuse_other_slide(folder, job.path, inputs)
+            plan = plan_tiles(source, self.tiling)
+            planned = perf_counter()
             with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
                 digest = pool.submit(sha256_files, source.files)  # beside reading: a slide can be gigabytes
-                findings = self._find(source, job.slide, listener)
-                record = self._record(source, job, findings, inputs, digest.result())
+                findings = self._find(source, plan, job.slide, listener)
+                with reading(job.path):
+                    sha256 = digest.result()
+            record = self._record(source, job, findings, inputs, sha256)
             record.provenance["started"] = started.isoformat(timespec="seconds")
             self._write(source, folder, findings)
-        _note_timings(record, findings, total=perf_counter() - begin)
+        steps = {"plan": planned - begin, **findings.timings_s}
+        _note_timings(record, steps, total=perf_counter() - begin)
         write_diagnosis(folder / "diagnosis.json", record)
         examined = perf_counter()
         write_slide_report(folder)
-        _note_timings(record, findings, report=perf_counter() - examined, total=perf_counter() - begin)
+        _note_timings(record, steps, report=perf_counter() - examined, total=perf_counter() - begin)
         write_diagnosis(folder / "diagnosis.json", record)
         return record, False
 
-    def _find(self, source: SlideSource, slide: str, listener: Listener) -> Findings:
-        """Plan, read, predict, decide."""
+    def _find(self, source: SlideSource, plan: TilePlan, slide: str, listener: Listener) -> Findings:
+        """Read, predict, decide."""
         begin = perf_counter()
-        plan = plan_tiles(source, self.tiling)
-        planned = perf_counter()
         listener.tiles_planned(len(plan.candidates))
         prediction = predict_tiles(
             TileReader(source, self.tiling, plan.glass),
@@ -106,11 +115,14 @@ class SlideDiagnoser:
             workers=self.workers,
             progress=listener.tiles_done,
         )
-        fused = fuse(prediction.probabilities, self.bundle.manifest.fusion.rule)
-        diagnosis = diagnose_tiles(slide, fused, self.bundle.codes, self.rules)
+        # float32, as they are written: whoever reads the file counts the same votes
+        fused = fuse(prediction.probabilities, self.bundle.manifest.fusion.rule).astype(np.float32)
+        try:
+            diagnosis = diagnose_tiles(slide, fused, self.bundle.codes, self.rules)
+        except InputError as error:  # what the networks said of this slide; others may fare better
+            raise SlideError(source.path, error.problem, error.advice) from error
         timings = {
-            "plan": planned - begin,
-            "predict": perf_counter() - planned,
+            "predict": perf_counter() - begin,
             "predict_waiting_for_tiles": prediction.waiting_s,
             "predict_computing": prediction.computing_s,
         }
@@ -118,12 +130,13 @@ class SlideDiagnoser:
 
     def _inputs(self, source: SlideSource, job: SlideJob) -> dict[str, Any]:
         """All that the result depends on and that can be known without reading the slide."""
-        files = [(path, path.stat()) for path in source.files]
+        with reading(job.path):
+            files = [(path, path.stat()) for path in source.files]
         inputs = {
             "version": sarcoscope.__version__,
             "bundle_sha256": self.bundle.sha256,
-            "files": [{"name": path.name, "bytes": s.st_size, "mtime_ns": s.st_mtime_ns} for path, s in files],
-            "given_mpp": job.mpp,
+            "files": [{"name": shown(path.name), "bytes": s.st_size, "mtime_ns": s.st_mtime_ns} for path, s in files],
+            "scale": asdict(source.info.scale) if source.info.scale else source.info.scale_problem,
             "tiling": asdict(self.tiling),
             "rules": asdict(self.rules),
             "evidence": self.evidence,
@@ -144,7 +157,7 @@ class SlideDiagnoser:
             provenance={
                 "bundle": {"name": manifest.name, "version": manifest.version, "sha256": self.bundle.sha256},
                 "slide_file": {
-                    "path": str(job.path),
+                    "path": shown(job.path),
                     "sha256": sha256,
                     "vendor": source.info.vendor,
                     "objective_power": source.info.objective_power,
@@ -162,8 +175,8 @@ class SlideDiagnoser:
 
     def _write(self, source: SlideSource, folder: Path, findings: Findings) -> None:
         """Everything but the report and the record."""
-        for stale in ("diagnosis.json", "report.html"):
-            remove(folder / stale)
+        for stale in (folder / "diagnosis.json", folder / "report.html", *folder.glob("evidence/*")):
+            remove(stale)
         kept, codes = [tile for tile in findings.tiles if tile.kept], self.bundle.codes
         listed = []
         for index, rank in confident(findings.probabilities, self.evidence):
@@ -187,9 +200,35 @@ class SlideDiagnoser:
         write_geojson(folder / "tiles.geojson", features)
 
 
-def _note_timings(record: DiagnosisRecord, findings: Findings, **more: float) -> None:
+def _note_timings(record: DiagnosisRecord, steps: dict[str, float], **more: float) -> None:
     """Seconds per step under `provenance.timings`."""
-    record.provenance["timings"] = {name: round(value, 3) for name, value in (findings.timings_s | more).items()}
+    record.provenance["timings"] = {name: round(value, 3) for name, value in (steps | more).items()}
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """A drive that fails is this slide's error, not the run's."""
+    try:
+        yield
+    except OSError as error:
+        raise SlideReadError(path, f"cannot be read ({error.strerror})", "check the drive, copy it again") from error
+
+
+def refuse_other_slide(folder: Path, path: Path, inputs: dict[str, Any]) -> None:
+    """Raise SlideError where the folder belongs to another slide, or lies inside the slide itself."""
+    if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
+        raise SlideError(path, "the results would lie among the slide's own files", "give another --out")
+    try:
+        other = read_diagnosis(folder / "diagnosis.json").provenance
+    except ArtifactError:  # nothing there that anybody could miss
+        return
+    was = other.get("slide_file", {}).get("path", "")
+    if other.get("inputs", {}).get("files") != inputs["files"] and os.path.realpath(was) != os.path.realpath(path):
+        raise SlideError(
+            path,
+            f"{shown(folder)} holds the diagnosis of another slide ({was})",
+            "give another --out, or --force to replace it",
+        )
 
 
 def merge(plan: TilePlan, prediction: Prediction) -> tuple[Tile, ...]:
@@ -216,11 +255,11 @@ def viewer_origin(source: SlideSource) -> tuple[int, int]:
 
 
 def finished(folder: Path, inputs: dict[str, Any]) -> DiagnosisRecord | None:
-    """The record an earlier run left, if it came from the same inputs and all that belongs to it is there."""
-    if not all((folder / name).is_file() for name in ("diagnosis.json", *_OUTPUTS)):
+    """The record an earlier run left, if it came from the same inputs and all that belongs to it is whole."""
+    if not all((folder / name).is_file() for name in _OUTPUTS):
         return None
     try:
-        record = read_diagnosis(folder / "diagnosis.json")
+        record = read_artifacts(folder).record
     except ArtifactError:  # damaged or of another version: diagnose again
         return None
     return record if record.provenance.get("inputs") == inputs else None

@@ -1,5 +1,7 @@
 """Train the phantom bundle: phantoms written, tiled and read as any slide would be, a small network fitted to them."""
 
+import hashlib
+import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -63,7 +65,7 @@ class PhantomBundleConfig:
 
 def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: None) -> Bundle:
     """Make the bundle; needs the training extra. `say` is told of each slide and epoch."""
-    begin = perf_counter()
+    begin, commit = perf_counter(), _git_commit()
     cohorts = {
         "train": training_cohort(np.random.default_rng(config.seed), config.slides_per_class, config.size),
         "validation": training_cohort(np.random.default_rng(config.seed + 1), config.validation_per_class, config.size),
@@ -82,7 +84,7 @@ def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: N
         "command": "sarcoscope phantom bundle",
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": sarcoscope.__version__,
-        "git_commit": _git_commit(),
+        "git_commit": commit,
         "seed": config.seed,
         "slides": {name: [_spec(spec) for spec in specs] for name, specs in cohorts.items()},
         "tiles": {"train": _counts(train), "validation": _counts(validation)},
@@ -107,7 +109,8 @@ def _tile_set(specs: Sequence[PhantomSlide], config: PhantomBundleConfig, folder
     tiles: list[Rgb] = []
     labels: list[int] = []
     for spec in specs:
-        path = folder / f"{spec.slide_id}-{spec.seed}.svs"
+        painted = json.dumps([sarcoscope.__version__, _spec(spec)], sort_keys=True)
+        path = folder / f"{spec.slide_id}-{hashlib.sha256(painted.encode()).hexdigest()[:12]}.svs"
         if not path.exists():
             write_slide(spec, path)
         truth = truth_map(spec)
