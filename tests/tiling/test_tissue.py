@@ -115,6 +115,17 @@ def test_dim_or_tinted_glass_is_not_tissue(glass: tuple[int, int, int], noise: f
     assert (tissue & ~truth).sum() / truth.sum() < 0.06
 
 
+def test_what_was_never_scanned_is_not_the_white_of_the_glass() -> None:
+    spread = np.random.default_rng(0).normal(0, 1.5, (200, 300, 3))
+    rgb = np.clip(np.array((236, 228, 238)) + spread, 0, 255).astype(np.uint8)
+    rgb[:, 180:] = 255
+    with pytest.raises(TissueError, match="no tissue found"):
+        mapped(rgb)
+    tissue, _ = mapped(blob(rgb, STROMA, center=(80, 100), radius=40))
+    assert not tissue[:, 130:].any()
+    assert tissue[70:130, 50:110].mean() > 0.97
+
+
 def test_the_glass_of_a_dim_slide_is_its_own() -> None:
     rgb = blob(np.full((200, 300, 3), (205, 208, 200), np.uint8), (185, 120, 150))
     found = map_tissue(rgb, 8.0, Size(4800, 3200), Path("a.svs"))

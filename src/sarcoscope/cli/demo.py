@@ -41,7 +41,7 @@ def demo(
             }
         )
     else:
-        diagnosis_table(summary.records)
+        diagnosis_table(summary.records, summary.failures)
         out.print("\nOn synthetic phantom slides, never of any clinical meaning:")
         out.print(score_line("plain vote", result.plain))
         out.print(score_line("refined rule", result.refined))

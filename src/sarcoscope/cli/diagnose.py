@@ -68,7 +68,7 @@ def diagnose(
             {"slides": slides_json, "failed": failures, "index": shown(summary.index), "exit_code": summary.exit_code}
         )
     else:
-        diagnosis_table(summary.records)
+        diagnosis_table(summary.records, summary.failures)
         tell(f"{opened.notice}\nreport: {summary.index}")
     raise typer.Exit(summary.exit_code)
 

@@ -39,11 +39,15 @@ class Bars:
         """Advance the slides' bar."""
         if skipped:
             tell(f"{record.slide}: done by an earlier run from the same inputs (--force diagnoses it again)")
-        self._progress.advance(self._slides)
+        self._slide_over()
 
     def slide_failed(self, job: SlideJob, error: SlideError) -> None:
         """Say why, in one line unless debugging, and go on."""
         if self._debug:
             tell(f"{job.slide}:\n{''.join(traceback.format_exception(error))}")
         tell(f"error: {error}")
+        self._slide_over()
+
+    def _slide_over(self) -> None:
         self._progress.advance(self._slides)
+        self._progress.update(self._tiles, visible=False)

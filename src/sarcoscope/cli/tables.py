@@ -1,6 +1,6 @@
 """Tables on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -10,10 +10,8 @@ from sarcoscope.formats.diagnoses import DiagnosisRecord
 from sarcoscope.reports.scores import Score
 
 
-def diagnosis_table(records: Sequence[DiagnosisRecord]) -> None:
-    """Slide, label, share of votes, runner-up, refined label where it differs, tiles, time."""
-    if not records:
-        return
+def diagnosis_table(records: Sequence[DiagnosisRecord], failed: Iterable[str] = ()) -> None:
+    """Slide, label, share of votes, runner-up, refined label where it differs, tiles, time; failed slides last."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, side in (
         ("slide", "left"),
@@ -27,6 +25,8 @@ def diagnosis_table(records: Sequence[DiagnosisRecord]) -> None:
         table.add_column(name, justify="right" if side == "right" else "left")
     for record in records:
         table.add_row(*(Text(cell) for cell in _cells(record)))
+    for slide in failed:
+        table.add_row(Text(slide), Text("failed", style="red"), *"-----")
     out.print(table)
     for record in records:
         if record.undetermined:

@@ -138,10 +138,12 @@ def is_dark(rgb: Rgb) -> bool:
 def find_white(rgb: Rgb) -> npt.NDArray[np.float64]:
     """(3,) the slide's own glass, 0..255: its brightest percent, if that is colourless enough to be glass.
 
-    A slide full of tissue shows no glass; then a neutral white is taken, at least 225 and as bright as its
+    Pure white does not count where there is anything else: readers fill with it what was never scanned. A
+    slide full of tissue shows no glass; then a neutral white is taken, at least 225 and as bright as its
     brightest channel.
     """
-    brightest = np.percentile(rgb.reshape(-1, 3), 99, axis=0)
+    scanned = rgb[rgb.min(axis=2) < 255]
+    brightest = np.percentile(scanned if len(scanned) else rgb.reshape(-1, 3), 99, axis=0)
     if np.ptp(brightest) <= _GLASS_TINT and brightest.min() >= _GLASS_DIM:
         return brightest
     return np.full(3, max(225.0, brightest.max()))
