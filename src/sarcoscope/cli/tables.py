@@ -22,7 +22,7 @@ def diagnosis_table(records: Sequence[DiagnosisRecord], failed: Iterable[str] = 
         ("tiles", "right"),
         ("time", "right"),
     ):
-        table.add_column(name, justify="right" if side == "right" else "left")
+        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
     for record in records:
         table.add_row(*(Text(cell) for cell in _cells(record)))
     for slide in failed:
@@ -36,7 +36,7 @@ def diagnosis_table(records: Sequence[DiagnosisRecord], failed: Iterable[str] = 
 def _cells(record: DiagnosisRecord) -> tuple[str, ...]:
     kept = record.tiles.kept
     share = record.votes[record.label] / kept if record.label else None
-    second = f"{record.second} {percent(record.votes[record.second] / kept)}" if record.second and kept else "-"
+    second = f"{record.second} {percent(record.votes[record.second] / kept)}" if record.label and record.second else "-"
     return (
         record.slide,
         record.label or "undetermined",
