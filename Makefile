@@ -13,7 +13,7 @@ help:
 	@echo 'make demo    paint phantom slides, diagnose them, write demo/index.html (no torch, no GPU)'
 	@echo 'make test    all checks: format, lint, types, floors, tests (with the training extra)'
 	@echo 'make fix     format and mend what can be mended'
-	@echo 'make bench   speed beside plain OpenSlide, written to benchmarks/results.md'
+	@echo 'make bench   speed and memory beside plain OpenSlide, written to benchmarks/results.md'
 	@echo 'make bundle  train the phantom bundle anew (about half an hour on two cores)'
 	@echo 'make lock    resolve requirements/*.txt anew (needs uv)'
 	@echo 'make clean   remove environments, caches and the demo'
@@ -37,6 +37,7 @@ fix: $(DEV)/installed
 bench: $(DEV)/installed
 	$(DEV)/bin/python benchmarks/pipeline.py
 	$(DEV)/bin/python benchmarks/phantom_speed.py
+	$(DEV)/bin/python benchmarks/demo.py
 
 bundle: $(DEV)/installed
 	$(DEV)/bin/sarcoscope phantom bundle src/sarcoscope/bundles/phantom --work phantom-work
