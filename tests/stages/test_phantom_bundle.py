@@ -15,6 +15,15 @@ from sarcoscope.stages.demo import DEMO_SEED, check_unseen, paint
 from sarcoscope.stages.phantom_bundle import PhantomBundleConfig, train_phantom_bundle
 from sarcoscope.training.fit import FitConfig
 
+REPO = Path(__file__).parents[2]
+
+
+def names_of_places(folder: Path) -> list[str]:
+    """Traces of the machine that made a bundle."""
+    traces = (b".py", b"site-packages", str(Path.home()).encode(), str(REPO).encode(), b"stack_trace")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [f"{path.name}: {trace!r}" for path in files for trace in traces if trace in path.read_bytes()]
+
 
 def test_a_tiny_bundle_is_trained_sealed_and_opened(tmp_path: Path) -> None:
     said: list[str] = []
@@ -35,6 +44,7 @@ def test_a_tiny_bundle_is_trained_sealed_and_opened(tmp_path: Path) -> None:
     assert any("ONNX and torch agree" in line for line in said)
     seeds = {slide["seed"] for split in record["slides"].values() for slide in split}
     assert len(seeds) == 10  # training and validation share no slide
+    assert not names_of_places(tmp_path / "bundle")
 
 
 def test_the_shipped_bundle_is_whole_small_and_says_that_it_is_synthetic() -> None:
@@ -44,6 +54,7 @@ def test_the_shipped_bundle_is_whole_small_and_says_that_it_is_synthetic() -> No
     assert "never seen a real tumour" in bundle.notice
     assert sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file()) < 8_000_000
     assert bundle.manifest.provenance["git_commit"]
+    assert not names_of_places(bundle.folder)
 
 
 def test_the_shipped_bundle_is_ready_for_class_activation_maps() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
@@ -61,6 +62,24 @@ def export_onnx(network: nn.Module, path: Path, tile_px: int) -> None:
     if program is None:
         raise RuntimeError("the exporter returned no program")
     program.save(path, external_data=False)
+    onnx.save(_anonymous(onnx.load(path)), path)
+
+
+def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without what the exporter notes beside it: paths of the machine that made it, in stack traces."""
+    graph = model.graph
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *values,
+        *model.functions,
+        *(node for f in model.functions for node in f.node),
+    ):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 def save_head(network: nn.Module, path: Path) -> None:
