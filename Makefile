@@ -14,7 +14,7 @@ help:
 	@echo 'make test    all checks: format, lint, types, floors, tests (with the training extra)'
 	@echo 'make fix     format and mend what can be mended'
 	@echo 'make bench   speed and memory beside plain OpenSlide, written to benchmarks/results.md'
-	@echo 'make bundle  train the phantom bundle anew (about half an hour on two cores)'
+	@echo 'make bundle  train the phantom bundle anew (about a quarter of an hour on two cores)'
 	@echo 'make lock    resolve requirements/*.txt anew (needs uv)'
 	@echo 'make clean   remove environments, caches and the demo'
 

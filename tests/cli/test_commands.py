@@ -131,7 +131,7 @@ def test_a_path_that_cannot_be_looked_at_does_not_stop_the_others(bundle: Bundle
         (["diagnose", "a.svs"], "no bundle given; add --bundle"),
         (["diagnose", "a.svs", "--bundle", "nix"], "nix: there is no such bundle; give a bundle's folder"),
         (["diagnose", "a.svs", "--bundle", "phantom", "--batch", "0"], "batch=0; give at least 1"),
-        (["diagnose", "--manifest", "nix.csv", "--bundle", "phantom"], "nix.csv: cannot be read"),
+        (["diagnose", "--manifest", "nix.csv", "--bundle", "phantom"], "nix.csv: there is no such file"),
         (["info", "nix.svs"], "nix.svs: there is no such file"),
         (["info", "nix.svs", "--tile-mpp", "-1"], "tiles at -1.0 um/px; give a scale"),
         (["bundle", "show", "."], "not a bundle"),
@@ -144,6 +144,14 @@ def test_wrong_use_is_one_line_and_exit_code_2(words: list[str], told: str, tmp_
     done = run(*words, "--json", cwd=tmp_path)
     assert done.returncode == 2
     assert told in json.loads(done.stdout)["error"]
+
+
+def test_wrong_words_are_one_object_with_json_too(tmp_path: Path) -> None:
+    for words in (["diagnose", "a.svs", "--bundel", "x"], ["diagnos"], ["info"], ["diagnose", "--batch", "many"]):
+        done = run(*words, "--json", cwd=tmp_path)
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["kind"] == "UsageError"
+        assert "--help" in one_line_error(done)
 
 
 def test_a_bundle_that_was_tampered_with_is_refused(mixed: Path, tmp_path: Path) -> None:
@@ -165,6 +173,7 @@ def test_a_given_scale_must_agree_with_the_file_or_override_it(bundle: Bundle, m
     slide = json.loads(done.stdout)["slides"][0]
     assert (slide["mpp"], slide["mpp_source"]) == (0.5, "given: --mpp")
     assert slide["mpp_warnings"]
+    assert "warning: mixed: --mpp says 0.5 um/px" in done.stderr
     assert slide["tiles"]["planned"] == 16 * 12  # cells of 64 px at 0.5 um/px are now 64 level-0 px
 
 
@@ -176,6 +185,25 @@ def test_a_manifest_gives_names_and_scales(bundle: Bundle, tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["slides"][0]["slide"] == "case 1"
+
+
+def test_labels_in_a_manifest_are_scored(bundle: Bundle, tmp_path: Path) -> None:
+    write_drawn(tmp_path / "a.svs", MIXED)
+    (tmp_path / "m.csv").write_text("slide,path,label,components\none,a.svs,DDLPS,WDLPS\ntwo,nix.svs,LMS,\n")
+    done = run("diagnose", "--manifest", tmp_path / "m.csv", "--bundle", bundle.folder, "--out", tmp_path / "r")
+    assert done.returncode == 1
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert "Against the truth" in page
+    assert "0 of 1 slide" in page  # plain: the runner-up is UPS, so the component is missed
+    assert "1 of 1 slide" in page  # refined: DDLPS and WDLPS
+
+
+def test_an_output_that_is_a_file_is_told_before_any_slide_is_read(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:
+    (tmp_path / "afile").write_text("")
+    done = run("diagnose", mixed, "--bundle", bundle.folder, "--out", tmp_path / "afile")
+    assert done.returncode == 2
+    assert "afile/run.json: cannot be written" in one_line_error(done)
+    assert "mixed" not in done.stderr.replace(str(mixed), "").replace("cannot", "")
 
 
 def test_info_says_what_would_be_tiled(mixed: Path) -> None:
@@ -246,7 +274,7 @@ def test_training_without_its_extra_says_what_to_install(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "training needs torch; install it: pip install 'sarcoscope[train]'" in one_line_error(done)
+    assert "training needs torch; in a checkout: pip install '.[train]'" in one_line_error(done)
 
 
 def test_an_interrupt_keeps_what_is_finished(bundle: Bundle, tmp_path: Path) -> None:
@@ -258,13 +286,16 @@ def test_an_interrupt_keeps_what_is_finished(bundle: Bundle, tmp_path: Path) -> 
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None and not (out / "run.json").exists():  # until the first slide is finished
+    while process.poll() is None and not any(out.glob("*/report.html")):  # until the first slide is finished
         os.sched_yield()
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted: what was finished is kept" in told
     assert "Traceback" not in told
-    finished = json.loads((out / "run.json").read_text())["done"]
-    assert finished
+    record = json.loads((out / "run.json").read_text())
+    finished = record["done"]
+    assert len(finished) < 40
+    assert record["complete"] is False
+    assert (out / "index.html").is_file()
     assert all((out / slide / "report.html").is_file() for slide in finished)

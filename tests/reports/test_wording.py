@@ -61,7 +61,8 @@ def test_numbers_in_words() -> None:
 
 def test_headlines(ups: Path, changed: Path, empty: Path) -> None:
     plain, refined, none = (read_diagnosis(folder / "diagnosis.json") for folder in (ups, changed, empty))
-    assert headline(plain) == "UPS by 61.1% of 234 tiles; runner-up DDLPS 28.2%"
+    assert headline(plain.model_copy(update={"synthetic": False})) == "UPS by 61.1% of 234 tiles; runner-up DDLPS 28.2%"
+    assert headline(plain) == "Phantom label UPS by 61.1% of 234 tiles; runner-up DDLPS 28.2%"
     assert refined_headline(plain) == "Stays UPS"
     assert refined_headline(refined).startswith("Changed to DDLPS by 70.1% of 234 tiles; runner-up WDLPS")
     assert headline(none) == "Undetermined: 0 tiles kept, at least 20 needed"

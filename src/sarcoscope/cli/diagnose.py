@@ -9,6 +9,7 @@ from sarcoscope.cli.console import Debug, Json, errors_told, print_json, progres
 from sarcoscope.core.errors import shown
 
 if TYPE_CHECKING:
+    from sarcoscope.formats.manifest import ManifestRow
     from sarcoscope.stages.jobs import SlideJob
 
 
@@ -21,7 +22,8 @@ def diagnose(
     ] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results, one folder a slide.")] = Path("run"),
     manifest: Annotated[
-        Path | None, typer.Option(help="CSV with columns slide, path, mpp, ... instead of or beside SLIDES.")
+        Path | None,
+        typer.Option(help="CSV: path, and if wanted slide, mpp, label, components; labels are scored."),
     ] = None,
     mpp: Annotated[
         float | None, typer.Option(help="Microns per pixel of level 0, where the file does not say.")
@@ -38,15 +40,19 @@ def diagnose(
 ) -> None:
     """Diagnose slides: tissue, tiles, prediction, vote, refined rule; a report with the evidence for each.
 
-    Exit code 0: every slide came through (undetermined is an answer); 1: some failed; 2: all failed.
+    Exit code 0: every slide came through (undetermined is an answer); 1: some failed; 2: all failed, or
+    wrong usage; 130: interrupted.
     """
     with errors_told(as_json=as_json, debug=debug):
         from sarcoscope.cli.tables import diagnosis_table
         from sarcoscope.formats.bundle import find_bundle
+        from sarcoscope.formats.manifest import read_manifest
         from sarcoscope.stages.diagnose import DiagnoseConfig
         from sarcoscope.stages.diagnose import diagnose as run
+        from sarcoscope.stages.jobs import truths_from_manifest
 
-        jobs = _jobs(slides or [], manifest, mpp, mpp_override=mpp_override)
+        rows = read_manifest(manifest) if manifest else []
+        jobs = _jobs(slides or [], rows, mpp, mpp_override=mpp_override)
         opened = find_bundle(_named(bundle))
         config = DiagnoseConfig(
             out=out,
@@ -60,7 +66,7 @@ def diagnose(
         with progress_bars() as bars:
             from sarcoscope.cli.progress import Bars
 
-            summary = run(jobs, opened, config, Bars(bars, debug=debug))
+            summary = run(jobs, opened, config, Bars(bars, debug=debug), truths=truths_from_manifest(rows))
     if as_json:
         failures = {slide: str(error) for slide, error in summary.failures.items()}
         slides_json = [record.model_dump(mode="json") for record in summary.records]
@@ -82,16 +88,15 @@ def _named(bundle: str) -> str:
     return bundle
 
 
-def _jobs(slides: list[Path], manifest: Path | None, mpp: float | None, *, mpp_override: bool) -> "list[SlideJob]":
+def _jobs(slides: list[Path], rows: "list[ManifestRow]", mpp: float | None, *, mpp_override: bool) -> "list[SlideJob]":
     from sarcoscope.core.errors import InputError
     from sarcoscope.core.geometry import Mpp
-    from sarcoscope.formats.manifest import read_manifest
     from sarcoscope.stages.jobs import jobs_from_manifest, jobs_from_paths
 
-    if not slides and manifest is None:
+    if not slides and not rows:
         raise InputError("no slides given", "give slide files, or --manifest cohort.csv")
     given = None if mpp is None else Mpp(mpp)
-    jobs = jobs_from_paths(slides, given, mpp_override=mpp_override)
-    if manifest is not None:
-        jobs += jobs_from_manifest(read_manifest(manifest), given, mpp_override=mpp_override)
-    return jobs
+    return [
+        *jobs_from_paths(slides, given, mpp_override=mpp_override),
+        *jobs_from_manifest(rows, given, mpp_override=mpp_override),
+    ]

@@ -19,7 +19,10 @@ def info(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """What a slide is: size, levels, scale and where it came from, and what would be tiled."""
+    """What a slide is: size, levels, scale and where it came from, and what would be tiled.
+
+    Exit code 0 for every slide that opens, also one that could not be tiled (in JSON see tiling.problem); 2 otherwise.
+    """
     with errors_told(as_json=as_json, debug=debug):
         from sarcoscope.core.geometry import Mpp
         from sarcoscope.core.tiling import TilingConfig

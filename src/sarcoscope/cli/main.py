@@ -1,11 +1,13 @@
 """The command `sarcoscope`."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 import sarcoscope
 from sarcoscope.cli import bundle, demo, diagnose, doctor, info, phantom
+from sarcoscope.cli.console import print_json, tell
 
 app = typer.Typer(
     name="sarcoscope",
@@ -40,5 +42,13 @@ app.add_typer(phantom.app, name="phantom")
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    app()
+    """Entry point of the console script. With --json, wrong usage is one object on stdout too."""
+    if "--json" not in sys.argv[1:]:
+        app()
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        tell(f"error: {error.format_message()}; see {' '.join(['sarcoscope', *sys.argv[1:2]])} --help")
+        print_json({"error": error.format_message(), "kind": "UsageError"})
+        code = 2
+    sys.exit(code)

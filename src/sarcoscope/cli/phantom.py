@@ -55,9 +55,7 @@ def bundle(
             import onnxscript  # noqa: F401
             import torch  # noqa: F401
         except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"training needs {error.name}", "install it: pip install 'sarcoscope[train]'"
-            ) from error
+            raise MissingExtraError(f"training needs {error.name}", "in a checkout: pip install '.[train]'") from error
         from sarcoscope.stages.phantom_bundle import PhantomBundleConfig, train_phantom_bundle
         from sarcoscope.training.fit import FitConfig
 

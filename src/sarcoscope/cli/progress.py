@@ -37,6 +37,8 @@ class Bars:
 
     def slide_finished(self, record: DiagnosisRecord, *, skipped: bool) -> None:
         """Advance the slides' bar."""
+        for warning in record.mpp_warnings:
+            tell(f"warning: {record.slide}: {warning}")
         if skipped:
             tell(f"{record.slide}: done by an earlier run from the same inputs (--force diagnoses it again)")
         self._slide_over()

@@ -31,7 +31,7 @@ class Vote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refined:
-    """The vote after the refined rule (protocol section 9)."""
+    """The vote after the refined rule (paper, section 2.2)."""
 
     label: str | None
     vote: Vote

@@ -8,7 +8,7 @@ from sarcoscope.core.geometry import Mpp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilingConfig:
-    """The grid and what a tile must be to be kept (protocol sections 4 and 9)."""
+    """The grid and what a tile must be to be kept (paper, sections 1.2.1 and 2.2)."""
 
     mpp: Mpp = Mpp(0.5)
     """Microns per pixel of a tile as the model sees it; a slide coarser than this is refused, never upsampled."""

@@ -1,4 +1,4 @@
-"""Decision-level fusion: several members' probabilities of the same tiles become one (protocol section 7)."""
+"""Decision-level fusion: several members' probabilities of the same tiles become one (paper, section 1.3)."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,10 @@ def softmax(logits: Probabilities) -> Probabilities:
 
 
 def fuse_mean(members: Probabilities) -> Probabilities:
-    """(M, N, C) probabilities of M members to their mean (N, C); the paper's fusion, protocol section 7."""
+    """(M, N, C) probabilities of M members to their mean (N, C).
+
+    The paper fuses at the decision level (section 1.3) and is silent on how; the mean is our choice.
+    """
     result: Probabilities = np.asarray(members, np.float64).mean(axis=0)
     return result
 

@@ -13,7 +13,7 @@ from sarcoscope.diagnosis.voting import find_component, refined, tile_labels, vo
 
 
 def undetermined_reason(counted: Vote, rules: SlideRules) -> str | None:
-    """Why this vote decides nothing, or None where it does (protocol section 9)."""
+    """Why this vote decides nothing, or None where it does ; the paper is silent on slides with few tiles."""
     if counted.tiles < rules.minimum_tiles:
         return (
             f"{counted.tiles} {'tile' if counted.tiles == 1 else 'tiles'} kept, at least {rules.minimum_tiles} needed"

@@ -1,4 +1,4 @@
-"""The vote, the refined rule and the component rule (paper section 2.2; protocol section 9)."""
+"""The vote, the refined rule and the component rule (paper, section 2.2)."""
 
 import math
 from collections.abc import Sequence

@@ -74,7 +74,7 @@ class BundleMember(_Part):
 
 
 class Fusion(_Part):
-    """How members become one (protocol section 7)."""
+    """How members become one (paper, section 1.3)."""
 
     mode: Literal["shared"] = "shared"
     """Every member reads the same tile."""

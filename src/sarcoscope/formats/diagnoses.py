@@ -66,6 +66,8 @@ class DiagnosisRecord(_Record):
     kind: Literal["sarcoscope.diagnosis"] = "sarcoscope.diagnosis"
     schema_version: Literal[1] = DIAGNOSIS_SCHEMA
     research_use_only: Literal[True] = True
+    synthetic: bool
+    """Whether the bundle was trained on phantoms: then its labels mean nothing on a real slide."""
     notice: str
     """What the bundle's result is and is not; shown on every page."""
     slide: str
@@ -120,6 +122,7 @@ def make_record(
     """The file's content from the nouns."""
     refined = diagnosis.refined
     return DiagnosisRecord(
+        synthetic=bundle.manifest.synthetic,
         notice=bundle.notice,
         slide=diagnosis.slide,
         size=(info.size.width, info.size.height),

@@ -58,8 +58,11 @@ def read_manifest(path: Path) -> list[ManifestRow]:
             reader = csv.DictReader(file)
             reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
             if "path" not in reader.fieldnames:
-                raise ArtifactError(path, "no column 'path' in the first line", "columns: slide,path,label,mpp,...")
+                advice = "columns slide,path,label,mpp,... separated by commas"
+                raise ArtifactError(path, "no column 'path' in the first line", advice)
             rows = [_row(path, reader.line_num, values) for values in reader]
+    except FileNotFoundError as error:
+        raise ArtifactError(path, "there is no such file", "check the spelling and the folder") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ArtifactError(path, f"cannot be read ({error})", "give a CSV file in UTF-8") from error
     if not rows:

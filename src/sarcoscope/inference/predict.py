@@ -42,7 +42,7 @@ def predict_tiles(
 ) -> Prediction:
     """Read, judge and predict `tiles`; memory is bounded by the batch and the reading window.
 
-    Every kept tile goes through every member (fusion mode `shared`, protocol section 7). Raises
+    Every kept tile goes through every member (fusion mode `shared`; paper, section 1.3). Raises
     SlideReadError where the slide cannot be read and BundleError where a member does not fit.
     """
     judged: list[Tile] = []

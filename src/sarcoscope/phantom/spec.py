@@ -7,7 +7,7 @@ from sarcoscope.core.errors import InputError
 from sarcoscope.core.geometry import Mpp, Size
 
 CLASSES: Final = ("DDLPS", "LMS", "MPNST", "UPS", "WDLPS")
-"""The labels a phantom can carry, in the order of the protocol."""
+"""The labels a phantom can carry, in the order used everywhere."""
 
 ARTEFACTS: Final = frozenset({"fold", "pen", "blur"})
 """What can be wrong with a phantom: a fold of the section, marker ink, a region out of focus."""

@@ -44,7 +44,8 @@ def headline(record: DiagnosisRecord) -> str:
     """The plain vote in one line, or why it decides nothing."""
     if record.label is None:
         return f"Undetermined: {record.undetermined}"
-    return _ranked(record.label, record.second, record.votes)
+    ranked = _ranked(record.label, record.second, record.votes)
+    return f"Phantom label {ranked}" if record.synthetic else ranked
 
 
 def refined_headline(record: DiagnosisRecord) -> str:

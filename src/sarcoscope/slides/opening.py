@@ -87,7 +87,9 @@ def _open_series(folder: Path, given: GivenScale | None) -> SlideSource:
     if others := set(files) - set(reader.files):
         reader.close()
         raise SlideOpenError(
-            folder, f"holds files of more than one DICOM series, e.g. {min(others).name}", "give one .dcm of the series"
+            folder,
+            f"holds more than one DICOM series, e.g. {min(others).name}",
+            "give one .dcm of each series, or the slides in it",
         )
     return reader
 

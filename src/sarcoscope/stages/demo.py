@@ -10,7 +10,6 @@ import numpy as np
 
 import sarcoscope
 from sarcoscope.core.errors import BundleError
-from sarcoscope.core.truth import Truth
 from sarcoscope.formats.atomic import remove, write_json
 from sarcoscope.formats.bundle import Bundle, find_bundle
 from sarcoscope.formats.manifest import read_manifest
@@ -18,7 +17,7 @@ from sarcoscope.phantom.cohort import demo_cohort, write_cohort
 from sarcoscope.phantom.spec import PhantomSlide
 from sarcoscope.reports.scores import Score, score_slide, summarise
 from sarcoscope.stages.diagnose import DiagnoseConfig, RunSummary, diagnose
-from sarcoscope.stages.jobs import Listener, jobs_from_manifest
+from sarcoscope.stages.jobs import Listener, jobs_from_manifest, truths_from_manifest
 
 DEMO_SEED = 7
 """Seeds the demo's slides; the bundle's training and validation slides come from other seeds."""
@@ -49,7 +48,7 @@ def run_demo(
     specs = demo_cohort(np.random.default_rng(seed))
     check_unseen(specs, bundle)
     rows = read_manifest(paint(specs, out / "slides", workers, painting))
-    truths = {row.slide: Truth(label=row.label or "", components=row.components) for row in rows}
+    truths = truths_from_manifest(rows)
     config = DiagnoseConfig(out=out, workers=workers)
     title = "Demo on synthetic phantom slides"
     summary = diagnose(jobs_from_manifest(rows), bundle, config, listener, truths=truths, title=title)
@@ -87,6 +86,8 @@ def paint(specs: Sequence[PhantomSlide], folder: Path, workers: int, painting: C
 
         manifest = write_cohort(specs, folder, one_more, workers)
         write_json(record, wanted)
+    else:
+        painting(len(specs), len(specs))
     return manifest
 
 

@@ -1,4 +1,4 @@
-"""Slides in, a diagnosis with its evidence out, one slide after another (protocol section 9)."""
+"""Slides in, a diagnosis with its evidence out, one slide after another (paper, section 2.2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -106,6 +106,7 @@ def diagnose(
         thumbnail_px=config.thumbnail_px,
     )
     summary = RunSummary(config.out / "index.html")
+    _write_run(config.out, bundle, jobs, summary, complete=False)  # a folder that cannot be written says so now
     try:
         for number, job in enumerate(jobs, start=1):
             hears.slide_started(job, number, len(jobs))
@@ -117,7 +118,7 @@ def diagnose(
             else:
                 summary.records.append(record)
                 hears.slide_finished(record, skipped=skipped)
-            _write_run(config.out, bundle, jobs, summary)
+            _write_run(config.out, bundle, jobs, summary, complete=number == len(jobs))
     finally:
         done = [record.slide for record in summary.records]
         failures = {slide: str(error) for slide, error in summary.failures.items()}
@@ -127,8 +128,8 @@ def diagnose(
     return summary
 
 
-def _write_run(out: Path, bundle: Bundle, jobs: Sequence[SlideJob], summary: RunSummary) -> None:
-    """OUT/run.json: what was asked, what is done, what failed and why."""
+def _write_run(out: Path, bundle: Bundle, jobs: Sequence[SlideJob], summary: RunSummary, *, complete: bool) -> None:
+    """OUT/run.json: what was asked last, what of it is done, what failed and why."""
     write_json(
         out / "run.json",
         {
@@ -137,6 +138,7 @@ def _write_run(out: Path, bundle: Bundle, jobs: Sequence[SlideJob], summary: Run
             "version": sarcoscope.__version__,
             "bundle": {"name": bundle.manifest.name, "sha256": bundle.sha256},
             "slides": [{"slide": job.slide, "path": shown(job.path)} for job in jobs],
+            "complete": complete,
             "done": [record.slide for record in summary.records],
             "failed": {slide: str(error) for slide, error in summary.failures.items()},
             "libraries": library_versions(),

@@ -68,7 +68,9 @@ def _libraries() -> list[Check]:
         if version:
             checks.append(Check(name, "ok", version))
         elif name in _TRAINING_ONLY:
-            checks.append(Check(name, "ok", "not installed (only training needs it: pip install 'sarcoscope[train]')"))
+            checks.append(
+                Check(name, "ok", "not installed (only training needs it; in a checkout: pip install '.[train]')")
+            )
         else:
             checks.append(Check(name, "fail", "not installed", f"pip install {name}"))
     return checks

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sarcoscope.core.errors import InputError, SlideError, shown
 from sarcoscope.core.geometry import Mpp
+from sarcoscope.core.truth import Truth
 from sarcoscope.formats.diagnoses import DiagnosisRecord
 from sarcoscope.formats.manifest import ManifestRow
 
@@ -89,7 +90,9 @@ def safe_id(name: str) -> str:
 
 def slide_name(path: Path) -> str:
     """What a slide is called where nobody names it: its file's stem, or its folder's name."""
-    return path.name if os.path.isdir(path) else path.stem  # noqa: PTH112 - Path.is_dir raises where it may not look
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
+        return path.absolute().name if path.name != ".." else path.resolve().name
+    return path.stem
 
 
 def jobs_from_paths(paths: Sequence[Path], mpp: Mpp | None = None, *, mpp_override: bool = False) -> list[SlideJob]:
@@ -120,6 +123,11 @@ def jobs_from_manifest(
         job if row.mpp is None else replace(job, mpp=row.mpp, mpp_source="manifest")
         for job, row in zip(jobs, rows, strict=True)
     ]
+
+
+def truths_from_manifest(rows: Sequence[ManifestRow]) -> dict[str, Truth]:
+    """What the manifest says of its slides, by slide id; rows without a label are left out."""
+    return {safe_id(row.slide): Truth(label=row.label, components=row.components) for row in rows if row.label}
 
 
 def check_distinct(jobs: Sequence[SlideJob]) -> None:

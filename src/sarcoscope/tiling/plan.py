@@ -35,7 +35,7 @@ class TilePlan:
 
 
 def plan_tiles(source: SlideSource, config: TilingConfig) -> TilePlan:
-    """Plan the grid of a slide from one look at its overview (protocol section 4, grid).
+    """Plan the grid of a slide from one look at its overview (paper, section 1.2.1, grid).
 
     Raises ScaleError (no scale, implausible, too coarse) and TissueError (smaller than a tile, dark, empty).
     """
