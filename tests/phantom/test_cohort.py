@@ -1,6 +1,9 @@
 import csv
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import openslide
 import pytest
 
 from sarcoscope.core.errors import InputError
-from sarcoscope.core.geometry import Box, Rgb, Size
+from sarcoscope.core.geometry import Box, Size
 from sarcoscope.phantom.cohort import (
     MANIFEST_COLUMNS,
     demo_cohort,
@@ -76,14 +79,25 @@ def test_a_written_slide_opens_with_scale_power_and_the_painted_pixels(tmp_path:
         assert np.abs(coarse - halved).mean() < 6
 
 
-def test_an_interrupted_slide_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: PhantomPainter) -> Iterator[Rgb]:
-        yield np.zeros((1024, 2048, 3), np.uint8)
-        raise KeyboardInterrupt
+PAINTING = """
+import sys
+from pathlib import Path
+from sarcoscope.core.geometry import Size
+from sarcoscope.phantom.cohort import write_slide
+from sarcoscope.phantom.spec import PhantomSlide
+write_slide(PhantomSlide(slide_id="phantom-a", label="LMS", size=Size(20_000, 20_000)), Path(sys.argv[1]))
+"""
 
-    monkeypatch.setattr(PhantomPainter, "bands", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_slide(spec(), tmp_path / "phantom-a.svs")
+
+def test_an_interrupted_slide_leaves_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PAINTING, str(tmp_path / "phantom-a.svs")], stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not any(tmp_path.iterdir()):  # until it has begun to write
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in told
     assert list(tmp_path.iterdir()) == []
 
 

@@ -53,7 +53,7 @@ def diagnose(
 
         rows = read_manifest(manifest) if manifest else []
         jobs = _jobs(slides or [], rows, mpp, mpp_override=mpp_override)
-        opened = find_bundle(_named(bundle))
+        opened = find_bundle(bundle)
         config = DiagnoseConfig(
             out=out,
             batch=batch,
@@ -77,15 +77,6 @@ def diagnose(
         diagnosis_table(summary.records, summary.failures)
         tell(f"{opened.notice}\nreport: {summary.index}")
     raise typer.Exit(summary.exit_code)
-
-
-def _named(bundle: str) -> str:
-    from sarcoscope.core.errors import InputError
-    from sarcoscope.formats.bundle import shipped_bundles
-
-    if not bundle:
-        raise InputError("no bundle given", f"add --bundle FOLDER, or a shipped one: {', '.join(shipped_bundles())}")
-    return bundle
 
 
 def _jobs(slides: list[Path], rows: "list[ManifestRow]", mpp: float | None, *, mpp_override: bool) -> "list[SlideJob]":

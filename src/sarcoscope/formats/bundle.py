@@ -225,8 +225,13 @@ def shipped_bundles() -> dict[str, Path]:
 
 
 def find_bundle(name: str) -> Bundle:
-    """Open a bundle by its folder, or by name where it comes with the package. BundleError, as read_bundle."""
+    """Open a bundle by its folder, or by name where it comes with the package.
+
+    Raises BundleError as read_bundle does, and InputError where no name is given.
+    """
     shipped = shipped_bundles()
+    if not name:
+        raise InputError("no bundle given", f"add --bundle FOLDER, or a shipped one: {', '.join(shipped)}")
     folder = Path(name)
     there = os.path.lexists(folder)
     if name in shipped and not there:

@@ -93,7 +93,7 @@ class PyramidSource(ABC):
 
     def _fetch_associated(self, name: str) -> Rgb:
         """The associated image of a name that `info` lists, a fresh array; never asked where it lists none."""
-        raise NotImplementedError(name)
+        raise InputError(f"{self.path}: no associated image {name!r}")
 
     @abstractmethod
     def _release(self) -> None:
