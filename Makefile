@@ -38,6 +38,7 @@ bench: $(DEV)/installed
 	$(DEV)/bin/python benchmarks/pipeline.py
 	$(DEV)/bin/python benchmarks/phantom_speed.py
 	$(DEV)/bin/python benchmarks/demo.py
+	$(DEV)/bin/python benchmarks/sharpness.py
 
 bundle: $(DEV)/installed
 	$(DEV)/bin/sarcoscope phantom bundle src/sarcoscope/bundles/phantom --work phantom-work

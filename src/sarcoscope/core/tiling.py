@@ -20,7 +20,7 @@ class TilingConfig:
     """Tiles with a smaller share of tissue are dropped."""
     maximum_pen: float = 0.1
     """Tiles with a larger share under marker ink are dropped."""
-    minimum_sharpness: float = 30.0
+    minimum_sharpness: float = 50.0
     """Tiles whose variance of the Laplacian over tissue px is smaller are dropped as blurred."""
 
     def __post_init__(self) -> None:
