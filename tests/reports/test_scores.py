@@ -4,7 +4,7 @@ import pytest
 
 from sarcoscope.core.truth import Truth
 from sarcoscope.formats.diagnoses import read_diagnosis
-from sarcoscope.reports.scores import UNDETERMINED, confusion, confusions, score_slide, summarise
+from sarcoscope.reports.scores import UNDETERMINED, confusion, confusions, scorable, score_slide, summarise
 
 
 def test_both_votes_are_scored(changed: Path) -> None:
@@ -48,3 +48,9 @@ def test_confusions_leave_out_slides_without_a_truth(changed: Path, ups: Path) -
     assert plain.rows == refined.rows == ("DDLPS",)
     assert dict(zip(plain.columns, plain.counts[0], strict=True))["UPS"] == 1
     assert dict(zip(refined.columns, refined.counts[0], strict=True))["DDLPS"] == 1
+
+
+def test_a_class_known_at_tile_level_only_is_not_scored(ups: Path) -> None:
+    record = read_diagnosis(ups / "diagnosis.json").model_copy(update={"unscored": ["MPNST"]})
+    truths = {"a": Truth(label="MPNST"), "b": Truth(label="UPS"), "absent": Truth(label="UPS")}
+    assert scorable({"a": record, "b": record}, truths) == {"b": Truth(label="UPS")}

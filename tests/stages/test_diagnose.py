@@ -272,6 +272,10 @@ def test_another_slides_result_is_not_replaced_unless_told_to(bundle: Bundle, mi
     assert "holds the diagnosis of another slide" in str(summary.failures["mixed"])
     assert read_diagnosis(out / "mixed" / "diagnosis.json").label == "DDLPS"
     assert (out / "mixed" / "evidence" / "WDLPS-1.jpg").is_file()
+    copied = tmp_path / "copied" / "mixed.svs"
+    copied.parent.mkdir()
+    shutil.copyfile(mixed, copied)  # the same slide, of another time and place
+    assert not diagnose(jobs_from_paths([copied]), bundle, DiagnoseConfig(out=out)).failures
     summary = diagnose(jobs_from_paths([other]), bundle, DiagnoseConfig(out=out, force=True))
     assert summary.records[0].label == "LMS"
     assert {path.name for path in (out / "mixed" / "evidence").glob("*.jpg")} == {"LMS-1.jpg", "LMS-2.jpg", "LMS-3.jpg"}

@@ -98,7 +98,8 @@ def test_gray_dust_is_not_tissue() -> None:
     assert tissue[disc(25)].mean() < 0.05
 
 
-TINTED = [(200, 206, 198), (205, 208, 200), (215, 218, 208), (190, 195, 200), (250, 248, 240)]
+WARM = [(250, 248, 240), (245, 238, 215), (248, 240, 210)]
+TINTED = [(200, 206, 198), (205, 208, 200), (215, 218, 208), (190, 195, 200), *WARM]
 
 
 @pytest.mark.parametrize("glass", TINTED)
@@ -117,13 +118,35 @@ def test_dim_or_tinted_glass_is_not_tissue(glass: tuple[int, int, int], noise: f
 
 def test_what_was_never_scanned_is_not_the_white_of_the_glass() -> None:
     spread = np.random.default_rng(0).normal(0, 1.5, (200, 300, 3))
-    rgb = np.clip(np.array((236, 228, 238)) + spread, 0, 255).astype(np.uint8)
+    rgb = np.clip(np.array((238, 235, 239)) + spread, 0, 255).astype(np.uint8)
     rgb[:, 180:] = 255
     with pytest.raises(TissueError, match="no tissue found"):
         mapped(rgb)
     tissue, _ = mapped(blob(rgb, STROMA, center=(80, 100), radius=40))
     assert not tissue[:, 130:].any()
     assert tissue[70:130, 50:110].mean() > 0.97
+
+
+def pale(stroma: tuple[int, int, int], edge: int = 300) -> Rgb:
+    """Pale stroma up to a column, saturated glass from there on."""
+    spread = np.random.default_rng(0).normal(0, 2, (200, 300, 3))
+    rgb = np.clip(np.array(stroma) + spread, 0, 255).astype(np.uint8)
+    rgb[:, edge:] = 255
+    return rgb
+
+
+@pytest.mark.parametrize("stroma", [(215, 205, 212), (222, 208, 218), (225, 215, 222), (230, 218, 226)])
+@pytest.mark.parametrize("edge", [150, 225])
+def test_the_palest_stroma_is_tissue_beside_saturated_glass(stroma: tuple[int, int, int], edge: int) -> None:
+    tissue, _ = mapped(pale(stroma, edge))
+    assert tissue[:, : edge - 8].mean() > 0.95
+    assert not tissue[:, edge + 8 :].any()
+
+
+@pytest.mark.parametrize("stroma", [(215, 205, 212), (222, 208, 218)])
+def test_pale_stroma_is_tissue_where_a_slide_shows_no_glass(stroma: tuple[int, int, int]) -> None:
+    tissue, _ = mapped(pale(stroma))
+    assert tissue.mean() > 0.95
 
 
 def test_the_glass_of_a_dim_slide_is_its_own() -> None:

@@ -26,8 +26,8 @@ _INTERRUPTED = 130
 
 
 def print_json(value: Any) -> None:
-    """One object to stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """One object to stdout, in ASCII: a pipe may have any encoding."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
 def clean(text: str) -> str:

@@ -74,6 +74,8 @@ class DiagnosisRecord(_Record):
     size: tuple[int, int]
     """Width and height, level-0 px."""
     classes: list[ClassRecord]
+    unscored: list[str]
+    """Classes that the bundle knows at tile level only."""
     label: str | None
     undetermined: str | None
     votes: dict[str, int]
@@ -127,6 +129,7 @@ def make_record(
         slide=diagnosis.slide,
         size=(info.size.width, info.size.height),
         classes=[ClassRecord(code=item.code, name=item.name, color=item.color) for item in bundle.manifest.classes],
+        unscored=list(bundle.manifest.rules.unscored),
         label=diagnosis.label,
         undetermined=diagnosis.undetermined,
         votes=dict(diagnosis.vote.counts),

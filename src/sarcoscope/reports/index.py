@@ -20,7 +20,7 @@ from sarcoscope.reports.colors import parse_color
 from sarcoscope.reports.maps import faded
 from sarcoscope.reports.overlay import blend, draw_overlay
 from sarcoscope.reports.pages import data_uri, render
-from sarcoscope.reports.scores import Scored, confusions, score_slide, summarise
+from sarcoscope.reports.scores import Scored, confusions, scorable, score_slide, summarise
 from sarcoscope.reports.slide_report import total_seconds
 
 _SMALL_PX = 264
@@ -69,7 +69,7 @@ def _row(out: Path, slide: str, truth: Truth | None) -> IndexRow:
         link=f"{quote(slide, safe='')}/report.html",
         picture=data_uri(small_map(artifacts), "jpeg"),
         seconds=total_seconds(artifacts.record),
-        scored=score_slide(artifacts.record, truth) if truth else None,
+        scored=score_slide(artifacts.record, truth) if truth and truth.label not in artifacts.record.unscored else None,
     )
 
 
@@ -87,7 +87,8 @@ def write_index(
         out: holds one folder of artefacts a slide, OUT/SLIDE_ID, each with its report.html.
         slides: ids of the diagnosed slides, in the order of the table.
         title: of the page.
-        truths: by slide id, where they are known; accuracies count the diagnosed slides among them.
+        truths: by slide id, where they are known; accuracies count the diagnosed slides among them
+            whose class the bundle scores at slide level.
         failures: one line by id of each slide that could not be diagnosed.
 
     Raises ArtifactError where a slide's artefact is missing or damaged.
@@ -96,7 +97,8 @@ def write_index(
     rows = [_row(out, slide, known.get(slide)) for slide in slides]
     scored = [row.scored for row in rows if row.scored]
     records = {row.slide: row.record for row in rows}
-    plain, refined = confusions(records, known)
+    counted = scorable(records, known)
+    plain, refined = confusions(records, counted)
     path = out / "index.html"
     page = render(
         "index.html",
@@ -109,6 +111,7 @@ def write_index(
         plain_score=summarise([item.plain for item in scored]),
         refined_score=summarise([item.refined for item in scored]),
         failed_known=sum(slide in known for slide in failures),
+        unscored_known=sum(slide in known for slide in records) - len(counted),
         matrices=[("Plain vote", plain), ("Refined rule", refined)],
         total=sum(row.seconds for row in rows if row.seconds is not None),
     )

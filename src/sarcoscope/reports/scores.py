@@ -66,6 +66,15 @@ def score_slide(record: DiagnosisRecord, truth: Truth) -> Scored:
     return Scored(truth=truth, plain=plain, refined=final)
 
 
+def scorable(records: Mapping[str, DiagnosisRecord], truths: Mapping[str, Truth]) -> dict[str, Truth]:
+    """Truths of the diagnosed slides, without those of a class that is known at tile level only (the paper's MPNST)."""
+    return {
+        slide: truths[slide]
+        for slide, record in records.items()
+        if slide in truths and truths[slide].label not in record.unscored
+    }
+
+
 def summarise(outcomes: Sequence[bool]) -> Score:
     """The share of right outcomes with its Wilson 95% interval."""
     low, high = wilson_interval(sum(outcomes), len(outcomes))

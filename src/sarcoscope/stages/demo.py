@@ -15,7 +15,7 @@ from sarcoscope.formats.bundle import Bundle, find_bundle
 from sarcoscope.formats.manifest import read_manifest
 from sarcoscope.phantom.cohort import demo_cohort, write_cohort
 from sarcoscope.phantom.spec import PhantomSlide
-from sarcoscope.reports.scores import Score, score_slide, summarise
+from sarcoscope.reports.scores import Score, scorable, score_slide, summarise
 from sarcoscope.stages.diagnose import DiagnoseConfig, RunSummary, diagnose
 from sarcoscope.stages.jobs import Listener, jobs_from_manifest, truths_from_manifest
 
@@ -52,7 +52,8 @@ def run_demo(
     config = DiagnoseConfig(out=out, workers=workers)
     title = "Demo on synthetic phantom slides"
     summary = diagnose(jobs_from_manifest(rows), bundle, config, listener, truths=truths, title=title)
-    scored = [score_slide(record, truths[record.slide]) for record in summary.records]
+    records = {record.slide: record for record in summary.records}
+    scored = [score_slide(records[slide], truth) for slide, truth in scorable(records, truths).items()]
     return DemoResult(
         summary, summarise([one.plain for one in scored]), summarise([one.refined for one in scored]), summary.index
     )

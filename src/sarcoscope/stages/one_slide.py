@@ -1,6 +1,5 @@
 """One slide from its pixels to its folder: plan, predict, decide, write."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -82,7 +81,7 @@ class SlideDiagnoser:
             if not force:
                 if earlier := finished(folder, inputs):
                     return earlier, True
-                refuse_other_slide(folder, job.path, inputs)
+                refuse_other_slide(folder, job.path, source.files, inputs)
             plan = plan_tiles(source, self.tiling)
             planned = perf_counter()
             with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
@@ -157,7 +156,7 @@ class SlideDiagnoser:
             provenance={
                 "bundle": {"name": manifest.name, "version": manifest.version, "sha256": self.bundle.sha256},
                 "slide_file": {
-                    "path": shown(job.path),
+                    "path": shown(job.path.absolute()),
                     "sha256": sha256,
                     "vendor": source.info.vendor,
                     "objective_power": source.info.objective_power,
@@ -214,21 +213,28 @@ def reading(path: Path) -> Iterator[None]:
         raise SlideReadError(path, f"cannot be read ({error.strerror})", "check the drive, copy it again") from error
 
 
-def refuse_other_slide(folder: Path, path: Path, inputs: dict[str, Any]) -> None:
-    """Raise SlideError where the folder belongs to another slide, or lies inside the slide itself."""
+def refuse_other_slide(folder: Path, path: Path, files: Sequence[Path], inputs: dict[str, Any]) -> None:
+    """Raise SlideError where the folder belongs to another slide, or lies inside the slide itself.
+
+    The same slide is the same path, or the same content wherever it was copied to.
+    """
     if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
         raise SlideError(path, "the results would lie among the slide's own files", "give another --out")
     try:
         other = read_diagnosis(folder / "diagnosis.json").provenance
     except ArtifactError:  # nothing there that anybody could miss
         return
-    was = other.get("slide_file", {}).get("path", "")
-    if other.get("inputs", {}).get("files") != inputs["files"] and os.path.realpath(was) != os.path.realpath(path):
-        raise SlideError(
-            path,
-            f"{shown(folder)} holds the diagnosis of another slide ({was})",
-            "give another --out, or --force to replace it",
-        )
+    was = other.get("slide_file", {})
+    if other.get("inputs", {}).get("files") == inputs["files"] or was.get("path") == shown(path.absolute()):
+        return
+    with reading(path):
+        if was.get("sha256") == sha256_files(files):
+            return
+    raise SlideError(
+        path,
+        f"{shown(folder)} holds the diagnosis of another slide ({was.get('path')})",
+        "give another --out, or --force to replace it",
+    )
 
 
 def merge(plan: TilePlan, prediction: Prediction) -> tuple[Tile, ...]:

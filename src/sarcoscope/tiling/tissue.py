@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sarcoscope.core.errors import TissueError
 from sarcoscope.core.geometry import Box, Mask, Rgb, Size
 from sarcoscope.slides.port import SlideSource
+from sarcoscope.tiling.quality import GLASS
 
 MASK_UM = 4.0
 """Finest scale of the overview, um/px."""
@@ -25,8 +26,10 @@ _DENSITY_BOUNDS = (0.03, 0.05)
 above even pale myxoid stroma."""
 _CHROMA = 0.012
 """Least difference of optical densities between channels: grey dust and shadows have none."""
-_GLASS_TINT = 16
+_GLASS_TINT = 40
 """Largest difference between channels of glass, as lamps and white balances leave it, 0..255."""
+_GLASS_STAIN = 4
+"""Most that green may lack against red and blue in glass, 0..255; in the palest stroma it lacks more."""
 _GLASS_DIM = 160
 """Glass is at least this bright in its darkest channel."""
 _GLASS_SPREAD = 15
@@ -89,8 +92,8 @@ def find_tissue(source: SlideSource, mpp: float) -> TissueMap:
     Raises TissueError where the background is dark (fluorescence) or no tissue is found.
     """
     size = source.info.size
-    _refuse_endless(source, mpp)
     um_per_px = max(MASK_UM, mpp, max(size.width, size.height) * mpp / MASK_LONGEST_PX)
+    _refuse_endless(source, um_per_px / mpp)
     overview = Size(max(1, round(size.width * mpp / um_per_px)), max(1, round(size.height * mpp / um_per_px)))
     rgb = source.read(Box(0, 0, size.width, size.height), overview)
     return map_tissue(rgb, um_per_px, size, source.path)
@@ -105,17 +108,17 @@ def map_tissue(rgb: Rgb, um_per_px: float, size_l0: Size, path: Path) -> TissueM
             "give an H&E slide; fluorescence is not diagnosed",
         )
     smooth = np.asarray(cv2.GaussianBlur(rgb, (3, 3), 0.7), np.uint8)  # a median would erase septa one px wide
-    white, pen = find_white(smooth), find_pen(rgb)
+    white, glass = find_white(smooth)
+    pen = find_pen(rgb)
     tissue = close_vacuoles(find_stain(smooth, white) & ~pen, um_per_px) & ~pen
     if not tissue.any():
         raise TissueError(path, "no tissue found: the overview shows only glass", "check the slide in a viewer")
-    return TissueMap(tissue, pen, size_l0, int(white.min()) - _GLASS_SPREAD)
+    return TissueMap(tissue, pen, size_l0, glass)
 
 
-def _refuse_endless(source: SlideSource, mpp: float) -> None:
+def _refuse_endless(source: SlideSource, downsample: float) -> None:
     """Raise TissueError where the overview would have to be averaged from more px than anyone waits for."""
-    wanted = max(1.0, MASK_UM / mpp)
-    level = [level for level in source.info.levels if level.downsample <= wanted * 1.01][-1]
+    level = [level for level in source.info.levels if level.downsample <= downsample * 1.01][-1]
     if level.size.width * level.size.height > _MOST_PX:
         raise TissueError(
             source.path,
@@ -135,18 +138,27 @@ def is_dark(rgb: Rgb) -> bool:
     return bool(lit.mean() < 0.5 and bright < 0.05 * max(1, lit.sum())) or bool(np.median(lightest) < 50 and not bright)
 
 
-def find_white(rgb: Rgb) -> npt.NDArray[np.float64]:
-    """(3,) the slide's own glass, 0..255: its brightest percent, if that is colourless enough to be glass.
+def find_white(rgb: Rgb) -> tuple[npt.NDArray[np.float64], int]:
+    """The slide's own white (3,) of 0..255, and the level above which a px's darkest channel is glass.
 
-    Pure white does not count where there is anything else: readers fill with it what was never scanned. A
-    slide full of tissue shows no glass; then a neutral white is taken, at least 225 and as bright as its
-    brightest channel.
+    Glass is the brightest percent of what was scanned, unless that is stained: lamps tint glass warm, cool
+    or dim, but only stain takes green away from both red and blue. Pure white does not count at first, since
+    readers fill with it what was never scanned; where the rest is stained, pure white is the glass. A slide
+    full of tissue shows none: then its brightest channels stand in, at least 225.
     """
-    scanned = rgb[rgb.min(axis=2) < 255]
-    brightest = np.percentile(scanned if len(scanned) else rgb.reshape(-1, 3), 99, axis=0)
-    if np.ptp(brightest) <= _GLASS_TINT and brightest.min() >= _GLASS_DIM:
-        return brightest
-    return np.full(3, max(225.0, brightest.max()))
+    pure = rgb.min(axis=2) == 255
+    brightest = np.percentile(rgb[~pure] if not pure.all() else rgb.reshape(-1, 3), 99, axis=0)
+    if _is_glass(brightest):
+        return brightest, int(brightest.min()) - _GLASS_SPREAD
+    if pure.mean() > 0.01:
+        return np.full(3, 255.0), 255 - _GLASS_SPREAD
+    return np.clip(brightest, 225, 255), GLASS
+
+
+def _is_glass(color: npt.NDArray[np.float64]) -> bool:
+    red, green, blue = color.tolist()
+    tinted = max(color) - min(color) <= _GLASS_TINT
+    return bool(tinted and min(color) >= _GLASS_DIM and min(red, blue) - green <= _GLASS_STAIN)
 
 
 def optical_density(rgb: Rgb, white: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
