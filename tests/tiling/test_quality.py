@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sarcoscope.core.geometry import Box, Rgb, Size
 from sarcoscope.core.tile import DropReason, Tile
@@ -29,6 +31,12 @@ def test_sharpness_of_a_checkerboard_by_hand() -> None:
     found = measure(np.stack([board] * 3, axis=-1))
     assert found.sharpness == pytest.approx(160_000, rel=1e-6)
     assert found.stained == 1.0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 254))
+def test_stained_px_are_those_whose_darkest_channel_is_no_brighter_than_glass(seed: int, glass: int) -> None:
+    rgb = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    assert measure(rgb, glass).stained == pytest.approx((rgb.min(axis=2) <= glass).mean())
 
 
 def test_glass_is_blank() -> None:

@@ -32,7 +32,8 @@ def measure(rgb: Rgb, glass: int = GLASS) -> Quality:
     variance over the whole tile would call its sharp thin septa blurred.
     """
     gray = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-    stained = (np.asarray(cv2.min(cv2.min(rgb[..., 0], rgb[..., 1]), rgb[..., 2])) <= glass).astype(np.uint8)
+    lit = cv2.inRange(rgb, np.full(3, glass + 1), np.full(3, 255))  # all channels brighter than glass
+    stained = np.asarray(cv2.bitwise_not(lit), np.uint8)
     count = int(cv2.countNonZero(stained))
     if not count:
         return Quality(0.0, 0.0)
