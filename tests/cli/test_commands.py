@@ -2,9 +2,11 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +198,36 @@ def test_labels_in_a_manifest_are_scored(bundle: Bundle, tmp_path: Path) -> None
     assert "Against the truth" in page
     assert "0 of 1 slide" in page  # plain: the runner-up is UPS, so the component is missed
     assert "1 of 1 slide" in page  # refined: DDLPS and WDLPS
+
+
+def test_a_class_that_the_bundle_does_not_know_is_told_before_any_work(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("slide,path,label,components\none,a.svs,DDLP,WDLPS\n")
+    done = run("diagnose", "--manifest", tmp_path / "m.csv", "--bundle", bundle.folder, "--out", tmp_path / "r")
+    assert done.returncode == 2
+    assert "one: unknown class DDLP in the manifest; the bundle's classes are DDLPS, LMS" in one_line_error(done)
+    assert not (tmp_path / "r").exists()
+
+
+def limited(size: int) -> Callable[[], None]:
+    """What a child process calls before it starts: no file may grow beyond so many bytes, as on a full disk."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.parametrize("size", [200, 1_000, 3_000, 10_000])
+def test_a_full_disk_is_told_and_what_was_there_stays(bundle: Bundle, mixed: Path, tmp_path: Path, size: int) -> None:
+    words = ["diagnose", mixed, "--bundle", bundle.folder, "--out", tmp_path / "r"]
+    done = run(*words, preexec_fn=limited(size))
+    assert done.returncode == 2
+    assert "cannot be written (File too large); check the disk's space" in one_line_error(done)
+    assert not list((tmp_path / "r").rglob("*.part*"))
+    assert run(*words).returncode == 0
+
+
+def test_painting_onto_a_full_disk_is_told_from_a_worker_process(tmp_path: Path) -> None:
+    done = run("phantom", "cohort", tmp_path / "c", preexec_fn=limited(100_000), timeout=120)
+    assert done.returncode == 2
+    assert "cannot be written (File too large)" in one_line_error(done)
+    assert list((tmp_path / "c").iterdir()) == []
 
 
 def test_an_output_that_is_a_file_is_told_before_any_slide_is_read(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:

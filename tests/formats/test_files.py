@@ -112,6 +112,30 @@ def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path: Path) -> N
     assert not (tmp_path / "a.txt").exists()
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from sarcoscope.core.errors import ArtifactError
+from sarcoscope.core.geometry import Box
+from sarcoscope.core.tile import Tile
+from sarcoscope.formats.tiles import write_tiles
+tiles = [Tile(row=row, column=0, box=Box(row, 0, 1, 1), tissue=row / 5000) for row in range(5000)]
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    write_tiles(Path(sys.argv[1]), "s", tiles, np.random.default_rng(0).dirichlet(np.ones(5), 5000), "ABCDE")
+except ArtifactError as error:
+    print(error)
+"""
+
+
+def test_tiles_on_a_full_disk_are_our_own_error(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", FULL, str(tmp_path / "tiles.parquet")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "tiles.parquet: cannot be written (File too large)" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_written_is_our_own_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match=r"a\.json: cannot be written .*; check the disk's space and permissions"):

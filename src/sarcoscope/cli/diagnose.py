@@ -10,6 +10,7 @@ from sarcoscope.core.errors import shown
 
 if TYPE_CHECKING:
     from sarcoscope.formats.manifest import ManifestRow
+    from sarcoscope.stages.diagnose import RunSummary
     from sarcoscope.stages.jobs import SlideJob
 
 
@@ -44,7 +45,6 @@ def diagnose(
     wrong usage; 130: interrupted.
     """
     with errors_told(as_json=as_json, debug=debug):
-        from sarcoscope.cli.tables import diagnosis_table
         from sarcoscope.formats.bundle import find_bundle
         from sarcoscope.formats.manifest import read_manifest
         from sarcoscope.stages.diagnose import DiagnoseConfig
@@ -67,16 +67,25 @@ def diagnose(
             from sarcoscope.cli.progress import Bars
 
             summary = run(jobs, opened, config, Bars(bars, debug=debug), truths=truths_from_manifest(rows))
-    if as_json:
-        failures = {slide: str(error) for slide, error in summary.failures.items()}
-        slides_json = [record.model_dump(mode="json") for record in summary.records]
-        print_json(
-            {"slides": slides_json, "failed": failures, "index": shown(summary.index), "exit_code": summary.exit_code}
-        )
-    else:
-        diagnosis_table(summary.records, summary.failures)
-        tell(f"{opened.notice}\nreport: {summary.index}")
+    _show(summary, opened.notice, as_json=as_json)
     raise typer.Exit(summary.exit_code)
+
+
+def _show(summary: "RunSummary", notice: str, *, as_json: bool) -> None:
+    from sarcoscope.cli.tables import diagnosis_table
+
+    if not as_json:
+        diagnosis_table(summary.records, summary.failures)
+        tell(f"{notice}\nreport: {summary.index}")
+        return
+    print_json(
+        {
+            "slides": [record.model_dump(mode="json") for record in summary.records],
+            "failed": {slide: str(error) for slide, error in summary.failures.items()},
+            "index": shown(summary.index),
+            "exit_code": summary.exit_code,
+        }
+    )
 
 
 def _jobs(slides: list[Path], rows: "list[ManifestRow]", mpp: float | None, *, mpp_override: bool) -> "list[SlideJob]":

@@ -14,6 +14,9 @@ SarcoscopeError
 
 import os
 from pathlib import Path
+from typing import Self
+
+from typing_extensions import override
 
 
 def shown(path: Path | str) -> str:
@@ -29,6 +32,11 @@ class SarcoscopeError(Exception):
         self.advice = advice
         super().__init__(f"{problem}; {advice}" if advice else problem)
 
+    @override
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
+        """Survive the way out of a worker process; Exception would pass the joined message back to `__init__`."""
+        return type(self), (self.problem, self.advice)
+
 
 class InputError(SarcoscopeError):
     """An argument, a config value or a noun built from them is out of range."""
@@ -43,8 +51,12 @@ class _PathError(SarcoscopeError):
 
     def __init__(self, path: Path | str, problem: str, advice: str = "") -> None:
         self.path = Path(path)
-        one_line = " ".join(problem.split())
-        super().__init__(f"{shown(path)}: {one_line}", advice)
+        self._said = " ".join(problem.split())
+        super().__init__(f"{shown(path)}: {self._said}", advice)
+
+    @override
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ...]]:
+        return type(self), (str(self.path), self._said, self.advice)
 
 
 class SlideError(_PathError):

@@ -11,33 +11,37 @@ from sarcoscope.core.errors import ArtifactError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it takes the final name only if the block ends without an error.
-
-    The temporary name keeps the suffix, since some writers choose the format by it. A disk that is full
-    or may not be written is an ArtifactError.
-    """
-    temporary: Path | None = None
+def writing(path: Path) -> Iterator[None]:
+    """A disk that is full, or a folder that may not be written, is an ArtifactError about `path`."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part{path.suffix}")
-        temporary.touch(exist_ok=False)  # with the permissions that the user's umask leaves
-        yield temporary
-        temporary.replace(path)
+        yield
     except OSError as error:
         problem = f"cannot be written ({error.strerror or error})"
         raise ArtifactError(path, problem, "check the disk's space and permissions, then run again") from error
-    finally:
-        if temporary is not None:
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it takes the final name only if the block ends without an error.
+
+    The temporary name keeps the suffix, since some writers choose the format by it. Raises ArtifactError as
+    `writing` does.
+    """
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.touch(exist_ok=False)  # with the permissions that the user's umask leaves
+            yield temporary
+            temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
-    """Remove a file that may not be there. ArtifactError where it cannot be removed."""
-    try:
+    """Remove a file that may not be there. Raises ArtifactError as `writing` does."""
+    with writing(path):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ArtifactError(path, f"cannot be written ({error.strerror})", "check the folder's permissions") from error
 
 
 def as_json(value: Any) -> Any:

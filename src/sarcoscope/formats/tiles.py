@@ -1,6 +1,7 @@
 """tiles.parquet: one row a grid cell, kept or dropped and why, with the fused probabilities of the kept ones."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.geometry import Box
 from sarcoscope.core.tile import DropReason, Tile
 from sarcoscope.diagnosis.fusion import Probabilities
-from sarcoscope.formats.atomic import replacing
+from sarcoscope.formats.atomic import write_bytes
 
 TILES_SCHEMA = 1
 _KIND = "sarcoscope.tiles"
@@ -54,8 +55,9 @@ def write_tiles(
             },
         }
     )
-    with replacing(path) as temporary:
-        frame.write_parquet(temporary, metadata={"kind": _KIND, "schema_version": str(TILES_SCHEMA)})
+    content = BytesIO()  # written by us: a full disk gets our error, not the library's
+    frame.write_parquet(content, metadata={"kind": _KIND, "schema_version": str(TILES_SCHEMA)})
+    write_bytes(path, content.getvalue())
 
 
 def read_table(path: Path) -> pl.DataFrame:

@@ -2,8 +2,8 @@
 
 import csv
 import multiprocessing
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.geometry import Size
+from sarcoscope.formats.atomic import write_text, writing
 from sarcoscope.phantom.render import PhantomPainter
 from sarcoscope.phantom.spec import ARTEFACTS, CLASSES, DEFAULT_SIZE, PhantomSlide
 from sarcoscope.slides.tiff_writer import write_pyramid
@@ -87,18 +88,19 @@ def training_cohort(
 def write_slide(spec: PhantomSlide, path: Path) -> None:
     """Paint a slide into a pyramidal TIFF that OpenSlide and QuPath open with its scale and power.
 
-    The file appears under its name only when it is complete. Raises OSError where the folder cannot be written.
+    The file appears under its name only when it is complete. Raises ArtifactError where it cannot be written.
     """
     painter = PhantomPainter(spec)
-    write_pyramid(
-        path,
-        painter.bands(),
-        size=spec.size,
-        mpp=spec.mpp,
-        power=spec.power,
-        description=f"{NOTE}; {spec.slide_id}",
-        quality=painter.batch.quality,
-    )
+    with writing(path):
+        write_pyramid(
+            path,
+            painter.bands(),
+            size=spec.size,
+            mpp=spec.mpp,
+            power=spec.power,
+            description=f"{NOTE}; {spec.slide_id}",
+            quality=painter.batch.quality,
+        )
 
 
 def write_cohort(
@@ -117,14 +119,15 @@ def write_cohort(
 
     Raises:
         InputError: two slides of one id, no slides, or fewer than one worker.
-        OSError: the folder cannot be written.
+        ArtifactError: the folder cannot be written.
     """
     ids = [spec.slide_id for spec in specs]
     if doubled := {one for one in ids if ids.count(one) > 1}:
         raise InputError(f"two phantoms called {min(doubled)}")
     if not specs or workers < 1:
         raise InputError(f"{len(specs)} phantoms, {workers} workers, want at least one of each")
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     jobs = [(spec, folder / f"{spec.slide_id}.svs") for spec in specs]
     try:
         for spec in _written(jobs, min(workers, len(specs))):
@@ -151,17 +154,12 @@ def _job(job: tuple[PhantomSlide, Path]) -> PhantomSlide:
 
 
 def _write_manifest(specs: Iterable[PhantomSlide], path: Path) -> Path:
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as stream:
-            rows = csv.writer(stream, lineterminator="\n")
-            rows.writerow(MANIFEST_COLUMNS)
-            for spec in specs:
-                name = spec.slide_id
-                components = spec.component or ""
-                batch = f"batch{spec.batch}"
-                rows.writerow([name, name, f"{name}.svs", spec.label, batch, components, spec.mpp, NOTE])
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    text = StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(MANIFEST_COLUMNS)
+    for spec in specs:
+        name = spec.slide_id
+        components = spec.component or ""
+        rows.writerow([name, name, f"{name}.svs", spec.label, f"batch{spec.batch}", components, spec.mpp, NOTE])
+    write_text(path, text.getvalue())
     return path

@@ -89,10 +89,11 @@ def diagnose(
 
     Writes OUT/SLIDE/... for each, OUT/run.json after each, and OUT/index.html at the end, however the run
     ends. The page also lists what earlier runs finished in OUT, and scores the slides whose truth is given.
-    Raises InputError where two slides would share a folder, BundleError where the bundle does not work, and
-    ArtifactError where the output cannot be written (what was finished stays).
+    Raises InputError where two slides would share a folder or a truth names an unknown class, BundleError where
+    the bundle does not work, and ArtifactError where the output cannot be written (what was finished stays).
     """
     check_distinct(jobs)
+    check_classes(truths or {}, bundle)
     hears: Listener = listener or Silence()
     tiling, rules = config.tiling(bundle), config.rules(bundle)
     diagnoser = SlideDiagnoser(
@@ -126,6 +127,14 @@ def diagnose(
         heading = title or config.out.resolve().name
         write_index(config.out, done + others, title=heading, truths=truths, failures=failures)
     return summary
+
+
+def check_classes(truths: Mapping[str, Truth], bundle: Bundle) -> None:
+    """Raise InputError where a truth names a class that the bundle does not have: it would count as an error."""
+    for slide, truth in truths.items():
+        if unknown := {truth.label, *truth.components} - set(bundle.codes):
+            known = f"the bundle's classes are {', '.join(bundle.codes)}"
+            raise InputError(f"{slide}: unknown class {', '.join(sorted(unknown))} in the manifest", known)
 
 
 def _write_run(out: Path, bundle: Bundle, jobs: Sequence[SlideJob], summary: RunSummary, *, complete: bool) -> None:
