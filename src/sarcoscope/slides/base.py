@@ -49,6 +49,14 @@ class PyramidSource(ABC):
         with self._open_while_reading():
             return read_box(box, out, levels=self._info.levels, fetch=self._fetch)
 
+    def read_level(self, level: int, box_lv: Box) -> Rgb:
+        """Pixels of a level as stored, not resampled; InputError unless the box (px of the level) lies inside it."""
+        size = self._info.levels[level].size
+        if min(box_lv.left, box_lv.top) < 0 or box_lv.right > size.width or box_lv.bottom > size.height:
+            raise InputError(f"{self._path}: {box_lv} is not inside level {level} of {size.width}x{size.height} px")
+        with self._open_while_reading():
+            return self._fetch(level, box_lv)
+
     def associated(self, name: str) -> Rgb:
         """An associated image, (height, width, 3) uint8 over white; InputError for a name that is not listed."""
         if name not in self._info.associated:

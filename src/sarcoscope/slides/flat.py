@@ -6,10 +6,7 @@ are ignored; a TIFF's resolution tags count as a claim like any slide's. EXIF or
 are in the pixels as stored, as they are for every other slide.
 """
 
-import logging
-import struct
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -25,13 +22,12 @@ from sarcoscope.core.errors import SlideError, SlideOpenError, SlideReadError
 from sarcoscope.core.geometry import Box, Rgb, Size
 from sarcoscope.core.slide import SlideInfo
 from sarcoscope.slides.base import PyramidSource
+from sarcoscope.slides.foreign import DECODER_ERRORS
 from sarcoscope.slides.resample import WHITE, level_of
 from sarcoscope.slides.scale import GivenScale, ScaleClaim, scale_or_problem
 
 FLAT_PX_MAX: Final = 100_000_000
 """Largest flat image, px: 300 MB decoded. A larger one is a pyramid's business."""
-
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it logs of a damaged file comes as an error too
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
@@ -43,21 +39,6 @@ _SAVE_AS: Final = "save it as 8-bit RGB TIFF or PNG"
 _COPY_AGAIN: Final = "copy it from its origin again"
 _UM_PER_UNIT: Final = {2: 25_400.0, 3: 10_000.0}
 """TIFF ResolutionUnit: inch, centimetre."""
-
-_DECODER_ERRORS: Final = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
-"""What Pillow, tifffile and imagecodecs raise on damaged files; none of them has an error of its own for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +101,7 @@ def _translated(path: Path, into: type[SlideError]) -> Iterator[None]:
     """The decoders' errors as ours, once, at the door."""
     try:
         yield
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise into(path, f"damaged or cut short ({type(error).__name__}: {error})", _COPY_AGAIN) from error
 
 

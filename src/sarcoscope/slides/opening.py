@@ -11,6 +11,7 @@ from sarcoscope.slides.flat import FlatImageReader, is_flat_image
 from sarcoscope.slides.openslide_reader import OpenSlideReader, detect_vendor
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.scale import GivenScale
+from sarcoscope.slides.tiff_direct import with_direct_path
 
 _HEAD_BYTES: Final = 4096
 
@@ -44,7 +45,7 @@ def open_slide(path: Path, *, mpp: Mpp | None = None, mpp_source: str = "--mpp",
             path, f"{name} is not readable in this version", "convert it to SVS or TIFF with the vendor's viewer"
         )
     if detect_vendor(path) is not None:
-        return OpenSlideReader(path, given=given)
+        return with_direct_path(OpenSlideReader(path, given=given))
     if path.suffix.lower() == ".mrxs":
         advice = f"copy the folder {path.stem} along with it"
         raise SlideOpenError(path, f"an MRXS slide without its folder {path.stem}", advice)

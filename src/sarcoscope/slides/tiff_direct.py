@@ -1,0 +1,126 @@
+"""The direct path for tiled JPEG TIFF (SVS, generic TIFF): OpenSlide says what the slide is, we read its tiles.
+
+OpenSlide stays for metadata, associated images, levels that are not JPEG tiles, and every tile that is absent or
+not a plain JPEG: it is the slow twin whose pixels these are held to.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from typing_extensions import override
+
+from sarcoscope.core.errors import SlideError
+from sarcoscope.core.geometry import Box, Rgb, Size
+from sarcoscope.core.slide import SlideInfo
+from sarcoscope.slides.base import PyramidSource
+from sarcoscope.slides.file_bytes import FileBytes
+from sarcoscope.slides.foreign import DECODER_ERRORS
+from sarcoscope.slides.jpeg_pyramid import TILE_SIDE_MAX, JpegLevel, JpegPyramid, TileTable
+from sarcoscope.slides.jpeg_tile import BadJpegError
+from sarcoscope.slides.openslide_reader import OpenSlideReader
+from sarcoscope.slides.resample import WHITE
+
+_VENDORS: Final = frozenset({"aperio", "generic-tiff"})
+"""Of OpenSlide's TIFF families those whose levels are single grids of tiles that neither overlap nor leave gaps."""
+_TAGS_MAX: Final = 10_000_000
+"""Most tiles of a level; 10 million of 256 px are 800,000 px a side."""
+
+
+class TiffJpegReader(JpegPyramid):
+    """A `SlideSource` over the JPEG tiles of a TIFF, beside the OpenSlide reader of the same file, which it closes."""
+
+    def __init__(self, twin: OpenSlideReader, levels: list[JpegLevel | None]) -> None:
+        super().__init__(twin.path, twin.files, twin.info, FileBytes(twin.path), levels)
+        self._twin = twin
+
+    @override
+    def _fetch_absent(self, level: int, column: int, row: int) -> Rgb:
+        source = self._jpeg_level(level)
+        box, inside = source.tile_box(column, row), source.inside(column, row)
+        pixels = np.full((box.height, box.width, 3), WHITE, np.uint8)
+        part = self._twin.read_level(level, Box(box.left, box.top, inside.width, inside.height))
+        pixels[: inside.height, : inside.width] = part
+        return pixels
+
+    @override
+    def _fetch_damaged(self, level: int, column: int, row: int, error: BadJpegError) -> Rgb:
+        return self._fetch_absent(level, column, row)
+
+    @override
+    def _fetch_plain(self, level: int, box_lv: Box) -> Rgb:
+        return self._twin.read_level(level, box_lv)
+
+    @override
+    def _fetch_associated(self, name: str) -> Rgb:
+        return self._twin.associated(name)
+
+    @override
+    def _release(self) -> None:
+        super()._release()
+        self._twin.close()
+
+
+def with_direct_path(twin: OpenSlideReader) -> PyramidSource:
+    """The same slide read by the direct path, or `twin` itself where no level of it is made of JPEG tiles."""
+    if twin.info.vendor not in _VENDORS:
+        return twin
+    try:
+        levels = _jpeg_levels(twin.path, twin.info)
+        return TiffJpegReader(twin, levels) if any(levels) else twin
+    except SlideError:
+        twin.close()
+        raise
+
+
+def _jpeg_levels(path: Path, info: SlideInfo) -> list[JpegLevel | None]:
+    """By level of `info` the directory of its size, where there is just one and it is made of JPEG tiles."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
+            found = []
+            for level in info.levels:
+                alike = [p for p in pages if (p.imagewidth, p.imagelength) == (level.size.width, level.size.height)]
+                found.append(_jpeg_level(tiff, alike[0]) if len(alike) == 1 else None)
+    except DECODER_ERRORS:
+        return [None for _ in info.levels]  # what one library cannot parse, the other has opened: OpenSlide reads it
+    return found
+
+
+def _jpeg_level(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> JpegLevel | None:
+    plain = (
+        page.compression == tifffile.COMPRESSION.JPEG
+        and page.photometric in {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR}
+        and page.planarconfig == tifffile.PLANARCONFIG.CONTIG
+        and page.samplesperpixel in {1, 3}
+        and page.bitspersample == 8
+        and page.imagedepth == 1
+        and max(page.tilewidth, page.tilelength) <= TILE_SIDE_MAX
+    )
+    size, tile = Size(int(page.imagewidth), int(page.imagelength)), Size(int(page.tilewidth), int(page.tilelength))
+    columns, rows = -(-size.width // tile.width), -(-size.height // tile.height)
+    offsets, lengths = (_numbers(tiff, page.tags.get(name)) for name in ("TileOffsets", "TileByteCounts"))
+    if not plain or offsets is None or lengths is None or not len(offsets) == len(lengths) == columns * rows:
+        return None
+    return JpegLevel(
+        size=size,
+        tile=tile,
+        table=TileTable(columns, rows, np.arange(columns * rows), offsets, lengths),
+        tables=bytes(page.jpegtables or b""),
+        rgb=None if page.samplesperpixel == 1 else page.photometric == tifffile.PHOTOMETRIC.RGB,
+    )
+
+
+def _numbers(tiff: tifffile.TiffFile, tag: tifffile.TiffTag | None) -> npt.NDArray[np.int64] | None:
+    """The values of a tag, read as an array: a slide has hundreds of thousands, too many for a tuple."""
+    kinds = {tifffile.DATATYPE.SHORT: "u2", tifffile.DATATYPE.LONG: "u4", tifffile.DATATYPE.LONG8: "u8"}
+    if tag is None or tag.dtype not in kinds or not 0 < tag.count <= _TAGS_MAX:
+        return None
+    kind = np.dtype(tiff.byteorder + kinds[tifffile.DATATYPE(tag.dtype)])
+    if tag.valueoffset + tag.count * kind.itemsize > tiff.filehandle.size:
+        return None
+    tiff.filehandle.seek(tag.valueoffset)
+    found = np.frombuffer(tiff.filehandle.read(tag.count * kind.itemsize), kind)
+    return np.minimum(found, np.uint64(2**62)).astype(np.int64) if kind.itemsize == 8 else found.astype(np.int64)
