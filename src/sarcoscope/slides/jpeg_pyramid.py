@@ -22,7 +22,7 @@ from sarcoscope.core.geometry import Box, Rgb, Size
 from sarcoscope.core.slide import Level, SlideInfo
 from sarcoscope.slides.base import PyramidSource
 from sarcoscope.slides.file_bytes import FileBytes
-from sarcoscope.slides.jpeg_tile import SHRINKS, BadJpegError, JpegHeader, complete, decode, read_header
+from sarcoscope.slides.jpeg_tile import SHRINKS, BadJpegError, HeaderReader, JpegHeader, complete, decode
 from sarcoscope.slides.resample import WHITE, level_of, read_box
 
 TILE_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -114,6 +114,7 @@ class JpegPyramid(PyramidSource):
         self._kept: OrderedDict[tuple[int, int, int, int], Rgb] = OrderedDict()
         self._kept_bytes = 0
         self._keeping = threading.Lock()
+        self._headers = HeaderReader()
 
     @override
     def read(self, box: Box, out: Size) -> Rgb:
@@ -195,7 +196,7 @@ class JpegPyramid(PyramidSource):
         if payload is None:
             return None
         jpeg = complete(payload, level.tables, rgb=bool(level.rgb))
-        header = read_header(jpeg)
+        header = self._headers.read(jpeg)
         if level.rgb is not None and header.colors == 3 and header.rgb != level.rgb:
             raise BadJpegError("contradicts its container on whether its colours are RGB or YCbCr")
         if header.size != level.tile and not (level.cut and header.size == level.inside(column, row)):

@@ -53,9 +53,33 @@ def complete(payload: bytes, tables: bytes, *, rgb: bool) -> bytes:
 
 def read_header(jpeg: bytes) -> JpegHeader:
     """The header of a complete stream. Raises BadJpegError for every kind that is not read here."""
+    return _parse(jpeg)[0]
+
+
+class HeaderReader:
+    """`read_header` for many tiles of one slide, whose headers are nearly always the same bytes.
+
+    A stream that begins with the very bytes of a header that was parsed before has that header.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, JpegHeader] | None = None
+
+    def read(self, jpeg: bytes) -> JpegHeader:
+        """As `read_header`; from several threads at once, too."""
+        last = self._last
+        if last is not None and jpeg.startswith(last[0]):
+            return last[1]
+        header, length = _parse(jpeg)
+        self._last = jpeg[:length], header
+        return header
+
+
+def _parse(jpeg: bytes) -> tuple[JpegHeader, int]:
+    """The header and its length: all bytes before the entropy-coded ones."""
     frame: bytes | None = None
     jfif, adobe = False, None
-    for marker, body in _segments(jpeg):
+    for marker, body, end in _segments(jpeg):
         if marker in _BASELINE:
             frame = body
         elif marker in _OTHER_FRAMES:
@@ -67,12 +91,12 @@ def read_header(jpeg: bytes) -> JpegHeader:
         elif marker == _SCAN:
             if frame is None:
                 raise BadJpegError("is a JPEG without a frame header")
-            return _header(frame, body, jfif=jfif, adobe=adobe)
+            return _header(frame, body, jfif=jfif, adobe=adobe), end
     raise BadJpegError("is a JPEG that ends before its pixels")
 
 
-def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and body of each segment of a stream up to its pixels."""
+def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Marker, body and end of each segment of a stream up to its pixels."""
     if not jpeg.startswith(_SOI):
         raise BadJpegError(f"begins with {jpeg[:4].hex(' ') or 'nothing'}, not with a JPEG")
     at = 2
@@ -87,8 +111,8 @@ def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
         body = jpeg[at + 4 : at + 2 + length]
         if length < 2 or len(body) != length - 2:
             raise BadJpegError("is a JPEG that is cut short")
-        yield marker, body
         at += 2 + length
+        yield marker, body, at
 
 
 def _header(frame: bytes, scan: bytes, *, jfif: bool, adobe: int | None) -> JpegHeader:
