@@ -6,12 +6,13 @@ PIP = -m pip install --quiet --disable-pip-version-check
 RUN = .venv
 DEV = .venv-test
 
-.PHONY: help demo test check fix bench bundle lock clean
+.PHONY: help demo test check fix fuzz bench bundle lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    paint phantom slides, diagnose them, write demo/index.html (no torch, no GPU)'
 	@echo 'make test    all checks: format, lint, types, floors, tests (with the training extra)'
+	@echo 'make fuzz    open damaged slides of every format for SECONDS (default 600), each in a process that may die of it'
 	@echo 'make fix     format and mend what can be mended'
 	@echo 'make bench   speed and memory beside plain OpenSlide, written to benchmarks/results.md'
 	@echo 'make bundle  train the phantom bundle anew (about a quarter of an hour on two cores)'
@@ -34,7 +35,12 @@ fix: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix
 	$(DEV)/bin/ruff format
 
+SECONDS ?= 600
+fuzz: $(DEV)/installed
+	$(DEV)/bin/python -m tests.fuzz.run --seconds $(SECONDS)
+
 bench: $(DEV)/installed
+	$(DEV)/bin/python benchmarks/direct.py
 	$(DEV)/bin/python benchmarks/pipeline.py
 	$(DEV)/bin/python benchmarks/phantom_speed.py
 	$(DEV)/bin/python benchmarks/demo.py

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sarcoscope.core.errors import InputError, ScaleError, SlideError, SlideOpenError, SlideReadError
 from sarcoscope.core.geometry import Box, Mpp, Size
@@ -71,13 +72,6 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_name_that_cannot_be(tmp_path: Path) -> None:
     assert "cannot be found" in refusal(tmp_path / ("x" * 300))
-
-
-@pytest.mark.parametrize("name", ["a.kfb", "a.zyp", "a.KFB"])
-def test_scanner_formats_without_a_reader_are_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"\0\1\2\3")
-    text = refusal(tmp_path / name)
-    assert f"{name[2:].upper()} is not readable in this version; convert it" in text
 
 
 def test_an_mrxs_without_its_folder(tmp_path: Path) -> None:
@@ -145,6 +139,16 @@ def test_a_contradicting_number_is_refused_on_use_and_can_override(tmp_path: Pat
         require_scale(slide)
     with open_slide(path, mpp=Mpp(0.25), override=True) as slide:
         assert require_scale(slide).mpp == 0.25
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_a_flat_picture_needs_a_scale_and_takes_a_given_one(tmp_path: Path, name: str) -> None:
+    Image.fromarray(tissue(64, 48)).save(tmp_path / name, dpi=None if name == "a.tif" else (25_400, 25_400))
+    with open_slide(tmp_path / name) as slide, pytest.raises(ScaleError, match=r"--mpp 0\.5"):
+        require_scale(slide)
+    with open_slide(tmp_path / name, mpp=Mpp(0.25)) as slide:
+        assert require_scale(slide).mpp == 0.25
+        assert require_scale(slide).source == "given: --mpp"
 
 
 DAMAGE = st.one_of(

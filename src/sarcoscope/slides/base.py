@@ -65,6 +65,13 @@ class PyramidSource(ABC):
         with self._open_while_reading():
             return self._fetch_associated(name)
 
+    def icc_profile(self) -> bytes | None:
+        """The ICC profile as it lies in the file, None where it carries none. Raises SlideReadError."""
+        if not self._info.icc_profile:
+            return None
+        with self._open_while_reading():
+            return self._fetch_icc_profile()
+
     def close(self) -> None:
         """Give back file handles once the reads under way are done; a second call does nothing."""
         with self._idle:
@@ -102,6 +109,10 @@ class PyramidSource(ABC):
     def _fetch_associated(self, name: str) -> Rgb:
         """The associated image of a name that `info` lists, a fresh array; never asked where it lists none."""
         raise InputError(f"{self.path}: no associated image {name!r}")
+
+    def _fetch_icc_profile(self) -> bytes | None:
+        """The ICC profile; never asked where `info` says that there is none."""
+        return None
 
     @abstractmethod
     def _release(self) -> None:

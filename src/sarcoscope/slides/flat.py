@@ -31,7 +31,7 @@ FLAT_PX_MAX: Final = 100_000_000
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
-_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_BIT_DEPTH_AT: Final = 24
 _READABLE_MODES: Final = {"L", "RGB", "P", "LA", "PA", "RGBA"}
 _MODE_WORDS: Final = {"1": "black and white only", "CMYK": "CMYK print colours", "I;16": "16 bits per sample"}
@@ -58,8 +58,8 @@ class FlatImageReader(PyramidSource):
         with _translated(path, SlideOpenError):
             with path.open("rb") as file:
                 head = file.read(32)
-            flat = _tiff_header(path) if head.startswith(_TIFF) else _image_header(path, head)
-        self._decode: Callable[[Path], Rgb] = _decode_tiff if head.startswith(_TIFF) else _decode_image
+            flat = _tiff_header(path) if head.startswith(TIFF) else _image_header(path, head)
+        self._decode: Callable[[Path], Rgb] = _decode_tiff if head.startswith(TIFF) else _decode_image
         self._pixels: Rgb | None = None
         self._decoding = threading.Lock()
         scale, problem = scale_or_problem(flat.claim, given)
@@ -87,20 +87,26 @@ class FlatImageReader(PyramidSource):
         return pixels[box_lv.top : box_lv.bottom, box_lv.left : box_lv.right].copy()
 
     @override
+    def _fetch_icc_profile(self) -> bytes | None:
+        with _translated(self.path, SlideReadError):
+            return _icc_profile(self.path)
+
+    @override
     def _release(self) -> None:
         self._pixels = None
 
 
 def is_flat_image(head: bytes) -> bool:
     """Whether a file that begins so is a PNG, a JPEG or a TIFF."""
-    return head.startswith((_PNG, _JPEG, *_TIFF))
+    return head.startswith((_PNG, _JPEG, *TIFF))
 
 
 @contextmanager
 def _translated(path: Path, into: type[SlideError]) -> Iterator[None]:
     """The decoders' errors as ours, once, at the door."""
     try:
-        yield
+        with np.errstate(over="ignore"):  # tifffile adds up what a damaged file states
+            yield
     except DECODER_ERRORS as error:
         raise into(path, f"damaged or cut short ({type(error).__name__}: {error})", _COPY_AGAIN) from error
 
@@ -122,6 +128,18 @@ def _image(path: Path, head: bytes) -> Image.Image:
     return PngImagePlugin.PngImageFile(path) if head.startswith(_PNG) else JpegImagePlugin.JpegImageFile(path)
 
 
+def _icc_profile(path: Path) -> bytes | None:
+    with path.open("rb") as file:
+        head = file.read(32)
+    if head.startswith(TIFF):
+        with tifffile.TiffFile(path, is_ndpi=False) as tiff:  # else it would go by the name
+            tag = tiff.pages.first.tags.get("InterColorProfile")
+            return None if tag is None else bytes(tag.value)
+    with closing(_image(path, head)) as image:
+        found = image.info.get("icc_profile")
+        return found if isinstance(found, bytes) else None
+
+
 def _decode_image(path: Path) -> Rgb:
     with path.open("rb") as file:
         head = file.read(32)
@@ -134,7 +152,7 @@ def _decode_image(path: Path) -> Rgb:
 
 
 def _tiff_header(path: Path) -> _Flat:
-    with tifffile.TiffFile(path) as tiff:
+    with tifffile.TiffFile(path, is_ndpi=False) as tiff:
         if len(tiff.pages) == 0:
             raise SlideOpenError(path, "a TIFF that is cut short: its directory lies behind the end", _COPY_AGAIN)
         page = tiff.pages.first
@@ -195,7 +213,7 @@ def _um_per_px(tag: tifffile.TiffTag | None, um: float | None) -> float | None:
 
 
 def _decode_tiff(path: Path) -> Rgb:
-    with tifffile.TiffFile(path) as tiff:
+    with tifffile.TiffFile(path, is_ndpi=False) as tiff:
         page = tiff.pages.first
         pixels = page.asarray(maxworkers=1)
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:

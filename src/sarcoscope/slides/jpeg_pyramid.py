@@ -7,10 +7,10 @@ asked for is coarser than the level, the decoder's scaled inverse DCT gives 1/2,
 import threading
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import cv2
 import numpy as np
@@ -57,13 +57,22 @@ class TileTable:
             return None
         return int(self._offsets[at]), int(self._lengths[at])
 
+    def present(self, columns: range, rows: range) -> Iterator[tuple[int, int]]:
+        """Column and row of the tiles held in a part of the grid, row by row; absent ones cost nothing."""
+        firsts = np.arange(rows.start, rows.stop) * self.columns
+        starts = np.searchsorted(self._cells, firsts + columns.start)
+        stops = np.searchsorted(self._cells, firsts + columns.stop)
+        for row in np.flatnonzero(stops > starts):
+            for cell in self._cells[starts[row] : stops[row]] - firsts[row]:
+                yield int(cell), rows.start + int(row)
+
     def __len__(self) -> int:
         return len(self._cells)
 
 
 @dataclass(frozen=True, slots=True)
 class JpegLevel:
-    """A level whose pixels are JPEG tiles on a grid from its top left corner."""
+    """A level whose pixels are JPEG tiles on a grid from its top left corner, or from `origin_x`, `origin_y`."""
 
     size: Size
     """px of the level."""
@@ -76,15 +85,20 @@ class JpegLevel:
     """Whether the container says that the colours are RGB (True) or YCbCr (False); None leaves it to the stream."""
     cut: bool = False
     """Whether tiles at the right and bottom edge may be just as large as what is left of the level (KFB)."""
+    origin_x: int = 0
+    """Where the first tile's left edge lies, px of the level: 0, or up to a tile's width left of the level (ZYP)."""
+    origin_y: int = 0
 
     def tile_box(self, column: int, row: int) -> Box:
-        """What a tile covers, px of the level; at the right and bottom edge it may reach outside."""
-        return Box(column * self.tile.width, row * self.tile.height, self.tile.width, self.tile.height)
+        """What a tile covers, px of the level; it may reach outside at the right and bottom, and where an origin is."""
+        left, top = column * self.tile.width + self.origin_x, row * self.tile.height + self.origin_y
+        return Box(left, top, self.tile.width, self.tile.height)
 
     def inside(self, column: int, row: int) -> Size:
         """The part of a tile that lies inside the level, px."""
         box = self.tile_box(column, row)
-        return Size(min(box.right, self.size.width) - box.left, min(box.bottom, self.size.height) - box.top)
+        width = min(box.right, self.size.width) - max(box.left, 0)
+        return Size(width, min(box.bottom, self.size.height) - max(box.top, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,9 @@ class JpegPyramid(PyramidSource):
     At 1/2, 1/4 and 1/8 of a level pixels differ from an area average by what the scaled inverse DCT does
     differently: it keeps the low frequencies of each 8x8 block instead of averaging (tests state how much).
     """
+
+    absent_is_white: ClassVar[bool] = False
+    """Whether a tile that the file does not hold is white; then `_fetch_absent` says just that, and is not asked."""
 
     def __init__(
         self, path: Path, files: tuple[Path, ...], info: SlideInfo, data: FileBytes, levels: Sequence[JpegLevel | None]
@@ -142,19 +159,24 @@ class JpegPyramid(PyramidSource):
         if source is None:
             return self._fetch_plain(view.level, box_lv)
         tile = Size(source.tile.width // view.shrink, source.tile.height // view.shrink)
-        columns = range(box_lv.left // tile.width, -(-box_lv.right // tile.width))
-        rows = range(box_lv.top // tile.height, -(-box_lv.bottom // tile.height))
+        from_x, from_y = source.origin_x // view.shrink, source.origin_y // view.shrink  # whole: see `_views`
+        columns = range((box_lv.left - from_x) // tile.width, -(-(box_lv.right - from_x) // tile.width))
+        rows = range((box_lv.top - from_y) // tile.height, -(-(box_lv.bottom - from_y) // tile.height))
         pixels = np.empty((box_lv.height, box_lv.width, 3), np.uint8)
-        for row in rows:
-            for column in columns:
-                left, top = column * tile.width - box_lv.left, row * tile.height - box_lv.top
-                to_x, to_y = max(left, 0), max(top, 0)
-                width = min(left + tile.width, box_lv.width) - to_x
-                height = min(top + tile.height, box_lv.height) - to_y
-                whole = (width, height) == (tile.width, tile.height)
-                found = self._tile(view, column, row, tile, keep=not whole)
-                part = found[to_y - top : to_y - top + height, to_x - left : to_x - left + width]
-                pixels[to_y : to_y + height, to_x : to_x + width] = part
+        cells = _all_cells(columns, rows)
+        if self.absent_is_white:
+            pixels.fill(WHITE)
+            cells = source.table.present(columns, rows)
+        for column, row in cells:
+            left = column * tile.width + from_x - box_lv.left
+            top = row * tile.height + from_y - box_lv.top
+            to_x, to_y = max(left, 0), max(top, 0)
+            width = min(left + tile.width, box_lv.width) - to_x
+            height = min(top + tile.height, box_lv.height) - to_y
+            whole = (width, height) == (tile.width, tile.height)
+            found = self._tile(view, column, row, tile, keep=not whole)
+            part = found[to_y - top : to_y - top + height, to_x - left : to_x - left + width]
+            pixels[to_y : to_y + height, to_x : to_x + width] = part
         return pixels
 
     def _tile(self, view: _Scaled, column: int, row: int, tile: Size, *, keep: bool) -> Rgb:
@@ -239,6 +261,10 @@ class JpegPyramid(PyramidSource):
         self._kept.clear()
 
 
+def _all_cells(columns: range, rows: range) -> Iterator[tuple[int, int]]:
+    return ((column, row) for row in rows for column in columns)
+
+
 def _shrunk(pixels: Rgb, tile: Size) -> Rgb:
     if pixels.shape[:2] == (tile.height, tile.width):
         return pixels
@@ -257,6 +283,8 @@ def _views(info: SlideInfo, jpeg_levels: Sequence[JpegLevel | None]) -> tuple[tu
         source = jpeg_levels[index]
         for shrink in SHRINKS:
             if source is None or source.tile.width % shrink or source.tile.height % shrink:
+                continue
+            if source.origin_x % shrink or source.origin_y % shrink:
                 continue
             if min(source.size.width, source.size.height) < shrink:
                 continue

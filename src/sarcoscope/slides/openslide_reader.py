@@ -39,6 +39,11 @@ _SCALE_PLACES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 }
 """By vendor: the raw properties from which OpenSlide takes um/px, and what to call them."""
 
+_WHOLE_PX_MAX: Final = 8192 * 8192
+"""Largest tile and largest associated image, px: 256 MiB in OpenSlide's hands. Scanners write 240 to 4096 px a side."""
+_ICC_BYTES_MAX: Final = 64 * 1024 * 1024
+_DAMAGED: Final = "the file is damaged: copy it from the scanner again"
+
 _UM_PER_UNIT: Final[Mapping[str, float]] = {"inch": 25_400.0, "centimeter": 10_000.0}
 
 
@@ -51,6 +56,7 @@ class OpenSlideReader(PyramidSource):
         try:
             with _translated(path, SlideOpenError, "its metadata cannot be read: copy it from the scanner again"):
                 info = _info(handle, given)
+                _check_memory(path, info)
                 self._downsamples = tuple(
                     lowlevel.get_level_downsample(handle, level) for level in range(len(info.levels))
                 )
@@ -86,6 +92,11 @@ class OpenSlideReader(PyramidSource):
         alpha = rgba[..., 3:].astype(np.uint16)
         mixed = (rgba[..., :3] * alpha + WHITE * (255 - alpha) + 127) // 255
         return mixed.astype(np.uint8)
+
+    @override
+    def _fetch_icc_profile(self) -> bytes | None:
+        with _translated(self.path, SlideReadError, "its ICC profile is damaged: copy it from the scanner again"):
+            return lowlevel.read_icc_profile(self._handle)
 
     @override
     def _release(self) -> None:
@@ -135,6 +146,21 @@ def _info(handle: lowlevel._OpenSlide, given: GivenScale | None) -> SlideInfo:
         icc_profile="openslide.icc-size" in properties,
         properties=properties,
     )
+
+
+def _check_memory(path: Path, info: SlideInfo) -> None:
+    """Refuse what OpenSlide would have to hold whole and cannot: GLib ends the process where memory fails."""
+    for index in range(len(info.levels)):
+        sides = [info.properties.get(f"openslide.level[{index}].tile-{side}", "1") for side in ("width", "height")]
+        if int(sides[0]) * int(sides[1]) > _WHOLE_PX_MAX:
+            raise SlideOpenError(path, f"states tiles of {sides[0]}x{sides[1]} px in level {index}", _DAMAGED)
+    for name in info.associated:
+        sides = [info.properties.get(f"openslide.associated.{name}.{side}", "1") for side in ("width", "height")]
+        if int(sides[0]) * int(sides[1]) > _WHOLE_PX_MAX:
+            raise SlideOpenError(path, f"states a {name} image of {sides[0]}x{sides[1]} px", _DAMAGED)
+    if int(info.properties.get("openslide.icc-size", "0")) > _ICC_BYTES_MAX:
+        size = info.properties["openslide.icc-size"]
+        raise SlideOpenError(path, f"states an ICC profile of {size} bytes", _DAMAGED)
 
 
 def scale_claim(vendor: str, properties: Mapping[str, str]) -> ScaleClaim:

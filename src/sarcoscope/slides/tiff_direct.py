@@ -58,6 +58,10 @@ class TiffJpegReader(JpegPyramid):
         return self._twin.associated(name)
 
     @override
+    def _fetch_icc_profile(self) -> bytes | None:
+        return self._twin.icc_profile()
+
+    @override
     def _release(self) -> None:
         super()._release()
         self._twin.close()
@@ -78,7 +82,7 @@ def with_direct_path(twin: OpenSlideReader) -> PyramidSource:
 def _jpeg_levels(path: Path, info: SlideInfo) -> list[JpegLevel | None]:
     """By level of `info` the directory of its size, where there is just one and it is made of JPEG tiles."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with np.errstate(over="ignore"), tifffile.TiffFile(path, is_ndpi=False) as tiff:  # else it would go by the name
             pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
             found = []
             for level in info.levels:
