@@ -1,8 +1,4 @@
-"""Tiled JPEG pyramid in the Aperio layout, streamed: memory is one band and the coarser levels' tile rows.
-
-The ImageDescription follows Aperio's grammar because it is the one that OpenSlide, QuPath and Bio-Formats all read
-scale *and* power from; its first line names sarcoscope, so that nobody takes the file for a scanner's.
-"""
+"""Tiled JPEG pyramid in the Aperio layout, streamed: memory is one band and the coarser levels' tile rows."""
 
 import math
 import tempfile
@@ -16,17 +12,16 @@ from typing import IO, Final
 import cv2
 import imagecodecs
 import numpy as np
-import tifffile
 
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.geometry import Mpp, Rgb, Size
+from sarcoscope.slides.tiff_pages import THUMBNAIL_SIDE, About, Page, PageForm, write_pages
 
 COARSEST_SIDE: Final = 1024
 """Levels are added until the longest side of the last is at most this, px of that level."""
 
 _CLASSIC_LIMIT_BYTES: Final = 3_000_000_000
 _BYTES_PER_PIXEL_AT_WORST: Final = 1.0
-_THUMBNAIL_SIDE: Final = 768
 
 
 def level_sizes(size: Size) -> tuple[Size, ...]:
@@ -68,37 +63,68 @@ def write_pyramid(
         raise InputError(f"{path}: tile side {tile}, want a multiple of 16")
     if not 1 <= quality <= 100:
         raise InputError(f"{path}: JPEG quality {quality}, want 1..100")
-    if not description.isascii() or "|" in description or "\n" in description:
-        raise InputError(f"{path}: description {description!r}, want one line of ASCII without '|'")
+    about = About(size=size, mpp=float(mpp), power=power, words=description, quality=quality)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    worst = size.width * size.height * _BYTES_PER_PIXEL_AT_WORST * 4 / 3
     try:
-        _write(draft, bands, _Plan(size, float(mpp), power, description, quality, tile))
+        with ExitStack() as stack:
+            chain = HalvingChain(level_sizes(size), PageForm(Size(tile, tile)), quality, draft.parent, stack)
+            thumbnail = chain.thumbnail if len(chain.levels) > 1 else None
+            write_pages(draft, chain.pages(bands), about, bigtiff=worst > _CLASSIC_LIMIT_BYTES, thumbnail=thumbnail)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The arguments of `write_pyramid`, checked."""
+class HalvingChain:
+    """Levels made from the pixels of the finest of them, each from the one before."""
 
-    size: Size
-    mpp: float
-    power: float | None
-    description: str
-    quality: int
-    tile: int
+    def __init__(
+        self,
+        sizes: Iterable[Size],
+        form: PageForm,
+        quality: int,
+        store_in: Path,
+        stack: ExitStack,
+        *,
+        ahead: bool = False,
+    ) -> None:
+        """`sizes` finest first, each half the one before, rounded up; tiles of the coarser wait in `store_in`.
 
-    def image_description(self, level: Size) -> str:
-        """Aperio's grammar: a first line, then 'WxH [..] ...' and KEY = VALUE pairs behind bars."""
-        full = f"{self.size.width}x{self.size.height}"
-        now = "" if level == self.size else f" -> {level.width}x{level.height}"
-        pairs = [f"MPP = {self.mpp:g}"] if self.power is None else [f"AppMag = {self.power:g}", f"MPP = {self.mpp:g}"]
-        kind = f"{full} [0,0 {full}]{now} ({self.tile}x{self.tile}) JPEG/RGB Q={self.quality}"
-        words = "Aperio-style layout written by sarcoscope, not by a scanner" + (
-            f"; {self.description}" if self.description else ""
-        )
-        return "|".join([f"{words}\r\n{kind}", *pairs])
+        With `ahead` those of the finest wait there too: `fill` makes all levels, before the first is written.
+        """
+        self.levels: list[_Level] = []
+        level: _Level | None = None
+        for index, size in reversed(list(enumerate(sizes))):
+            level = _Level(size, form, quality, level)
+            if index or ahead:
+                store = tempfile.TemporaryFile(dir=store_in)  # noqa: SIM115 - closed by the stack
+                level.store = stack.enter_context(store)
+            self.levels.insert(0, level)
+
+    def pages(self, bands: Iterable[Rgb]) -> Iterator[Page]:
+        """The levels as pages, to be written in this order: the tiles of the first drive all others."""
+        source = iter(bands)
+        for index, level in enumerate(self.levels):
+            yield Page(level.size, level.form, level.kept() if index else _tiles_of(level, source))
+            if index == 0 and any(len(band) for band in source):
+                raise InputError(f"bands of more than {level.size.height} rows")
+
+    def fill(self, bands: Iterable[Rgb]) -> Iterator[None]:
+        """Make all levels, of a chain that works `ahead`; one step a tile of the finest."""
+        finest = self.levels[0]
+        for jpeg in _tiles_of(finest, bands):
+            finest.put_aside(jpeg)
+            yield
+
+    def filled_pages(self) -> Iterator[Page]:
+        """The levels as pages, once `fill` is through."""
+        for level in self.levels:
+            yield Page(level.size, level.form, level.kept())
+
+    def thumbnail(self) -> Rgb:
+        """The coarsest level, decoded from its tiles and shrunk; once it is made."""
+        return _thumbnail(self.levels[-1])
 
 
 @dataclass(slots=True)
@@ -106,10 +132,11 @@ class _Level:
     """One level being filled from above: rows come in, JPEG tiles go out, half the rows go on to the next."""
 
     size: Size
-    plan: _Plan
+    form: PageForm
+    quality: int
     coarser: "_Level | None"
-    store: IO[bytes] | None
-    """Where the tiles of a coarser level wait until level 0 is complete; None for level 0."""
+    store: IO[bytes] | None = None
+    """Where the tiles of a coarser level wait until the finest is complete; None for the finest."""
     lengths: list[int] = field(default_factory=list)
     pending: list[Rgb] = field(default_factory=list)
     waiting_lv: int = 0
@@ -121,7 +148,7 @@ class _Level:
         self.waiting_lv += len(rows)
         self.seen_lv += len(rows)
         last = self.seen_lv == self.size.height
-        side = self.plan.tile
+        side = self.form.tile.height
         if self.waiting_lv < side and not last:
             return
         joined = self.pending[0] if len(self.pending) == 1 else np.concatenate(self.pending)
@@ -135,10 +162,14 @@ class _Level:
 
     def keep(self, rows: Rgb) -> None:
         """As `push`, with the tiles put aside in `store`."""
-        assert self.store is not None
         for jpeg in self.push(rows):
-            self.lengths.append(len(jpeg))
-            self.store.write(jpeg)
+            self.put_aside(jpeg)
+
+    def put_aside(self, jpeg: bytes) -> None:
+        """Append a tile to `store`."""
+        assert self.store is not None
+        self.lengths.append(len(jpeg))
+        self.store.write(jpeg)
 
     def kept(self) -> Iterator[bytes]:
         """The tiles put aside, in order."""
@@ -148,14 +179,13 @@ class _Level:
             yield self.store.read(length)
 
     def _tiles(self, strip: Rgb) -> Iterator[bytes]:
-        side = self.plan.tile
+        tile = self.form.tile
         height, width = strip.shape[:2]
-        if height % side or width % side:
-            padding = ((0, -height % side), (0, -width % side), (0, 0))
+        if height % tile.height or width % tile.width:
+            padding = ((0, -height % tile.height), (0, -width % tile.width), (0, 0))
             strip = np.pad(strip, padding, mode="edge")
-        for left in range(0, strip.shape[1], side):
-            piece = np.ascontiguousarray(strip[:, left : left + side])
-            yield bytes(imagecodecs.jpeg8_encode(piece, level=self.plan.quality, subsampling="420"))
+        for left in range(0, strip.shape[1], tile.width):
+            yield self.form.encode(strip[:, left : left + tile.width], self.quality)
 
 
 def _halved(strip: Rgb) -> Rgb:
@@ -167,7 +197,7 @@ def _halved(strip: Rgb) -> Rgb:
     return np.asarray(cv2.resize(strip, half, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _level_0_tiles(level: _Level, bands: Iterable[Rgb]) -> Iterator[bytes]:
+def _tiles_of(level: _Level, bands: Iterable[Rgb]) -> Iterator[bytes]:
     for band in bands:
         if band.dtype != np.uint8 or band.ndim != 3 or band.shape[1:] != (level.size.width, 3):
             raise InputError(f"band of {band.shape} {band.dtype}, want (rows, {level.size.width}, 3) uint8")
@@ -179,62 +209,16 @@ def _level_0_tiles(level: _Level, bands: Iterable[Rgb]) -> Iterator[bytes]:
         raise InputError(f"bands of {level.seen_lv} rows in all, want {level.size.height}")
 
 
-def _write(draft: Path, bands: Iterable[Rgb], plan: _Plan) -> None:
-    with ExitStack() as stack:
-        level: _Level | None = None
-        chain: list[_Level] = []
-        for index, size in reversed(list(enumerate(level_sizes(plan.size)))):
-            store = stack.enter_context(tempfile.TemporaryFile(dir=draft.parent)) if index else None
-            level = _Level(size, plan, level, store)
-            chain.insert(0, level)
-        _write_pages(draft, bands, plan, chain)
-
-
-def _write_pages(draft: Path, bands: Iterable[Rgb], plan: _Plan, chain: list[_Level]) -> None:
-    source = iter(bands)
-    worst = plan.size.width * plan.size.height * _BYTES_PER_PIXEL_AT_WORST * 4 / 3
-    with tifffile.TiffWriter(draft, bigtiff=worst > _CLASSIC_LIMIT_BYTES) as tiff:
-        for index, level in enumerate(chain):
-            tiles = level.kept() if index else _level_0_tiles(level, source)
-            tiff.write(
-                tiles,
-                shape=(level.size.height, level.size.width, 3),
-                dtype=np.uint8,
-                photometric="ycbcr",
-                compression="jpeg",
-                subsampling=(2, 2),
-                tile=(plan.tile, plan.tile),
-                description=plan.image_description(level.size),
-                software="sarcoscope",
-                resolution=(10_000 / (plan.mpp * plan.size.width / level.size.width),) * 2,
-                resolutionunit="CENTIMETER",
-                subfiletype=1 if index else 0,
-                metadata=None,
-                contiguous=False,
-            )
-            if index == 0 and any(len(band) for band in source):
-                raise InputError(f"bands of more than {plan.size.height} rows")
-            if index == 0 and len(chain) > 1:
-                thumbnail = _thumbnail(chain[-1])
-                tiff.write(
-                    thumbnail,
-                    photometric="rgb",
-                    compression="zlib",
-                    description=plan.image_description(Size(thumbnail.shape[1], thumbnail.shape[0])),
-                    metadata=None,
-                    contiguous=False,
-                )
-
-
 def _thumbnail(coarsest: _Level) -> Rgb:
-    """The coarsest level, decoded from its tiles and shrunk to at most _THUMBNAIL_SIDE px."""
-    side, size = coarsest.plan.tile, coarsest.size
-    canvas = np.zeros((-(-size.height // side) * side, -(-size.width // side) * side, 3), np.uint8)
-    columns = canvas.shape[1] // side
+    """The coarsest level, decoded from its tiles and shrunk to at most THUMBNAIL_SIDE px."""
+    tile, size = coarsest.form.tile, coarsest.size
+    columns, rows = -(-size.width // tile.width), -(-size.height // tile.height)
+    canvas = np.zeros((rows * tile.height, columns * tile.width, 3), np.uint8)
     for index, jpeg in enumerate(coarsest.kept()):
         row, column = divmod(index, columns)
-        canvas[row * side : (row + 1) * side, column * side : (column + 1) * side] = imagecodecs.jpeg8_decode(jpeg)
+        top, left = row * tile.height, column * tile.width
+        canvas[top : top + tile.height, left : left + tile.width] = np.atleast_3d(imagecodecs.jpeg8_decode(jpeg))
     picture = canvas[: size.height, : size.width]
-    shrink = min(1.0, _THUMBNAIL_SIDE / max(size.width, size.height))
+    shrink = min(1.0, THUMBNAIL_SIDE / max(size.width, size.height))
     out = (max(1, round(size.width * shrink)), max(1, round(size.height * shrink)))
     return np.asarray(cv2.resize(picture, out, interpolation=cv2.INTER_AREA), dtype=np.uint8)
