@@ -39,6 +39,7 @@ def test_a_sound_file_is_believed(mpp: float, power: float | None) -> None:
         (claim(28.969), "28.97 um/px"),
         (claim(352.7778), "352.8 um/px (72 dpi"),
         (claim(264.58), "96 dpi"),
+        (claim(math.inf), "says inf um/px, not within"),
         (claim(0.0), "0 um/px"),
         (claim(-0.5), "-0.5 um/px"),
         (claim(0.09), "0.09 um/px"),

@@ -172,7 +172,7 @@ def _one_sided(claim: ScaleClaim) -> tuple[str, ...]:
 
 
 def _agree(one: float, other: float) -> bool:
-    return abs(one - other) <= AGREE * max(abs(one), abs(other))
+    return math.isfinite(one) and math.isfinite(other) and abs(one - other) <= AGREE * max(abs(one), abs(other))
 
 
 def _fits_power(mpp: float, power: float) -> bool:
