@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parent / "results.md"
 def said(script: str) -> str:
     """Where and with what it was measured, in a line."""
     versions = library_versions()
-    names = ("sarcoscope", "openslide-python", "openslide-bin", "onnxruntime", "opencv-python-headless")
+    names = ("sarcoscope", "openslide-bin", "simplejpeg", "onnxruntime", "opencv-python-headless")
     used = ", ".join(f"{name} {versions[name]}" for name in names)
     where = f"Python {python_version()}, {cpu_count()} cores, {machine()}"
     return f"`{script}`, {datetime.now(UTC):%Y-%m-%d}: {used}; {where}."

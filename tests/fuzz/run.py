@@ -22,13 +22,18 @@ from typing import Final
 
 from sarcoscope.core.errors import InputError, SlideError
 from sarcoscope.core.geometry import Box, Size
+from sarcoscope.slides.identity.inspecting import inspect_identity
+from sarcoscope.slides.identity.model import NewIdentity
 from sarcoscope.slides.opening import open_slide
+from sarcoscope.slides.rewrap import PyramidOptions, icc_profile, write_rewrapped
 from sarcoscope.slides.thumbnail import thumbnail
+from sarcoscope.slides.tiff_pages import About
 from tests.fuzz.corpus import MAKERS, Seed
 from tests.fuzz.mutations import damaged
 
 SECONDS_MAX: Final = 30.0
 """Longest that one input may take; a busy machine is slow, a hang is for ever."""
+_CONVERTED_PX_MAX: Final = 4_000_000
 BYTES_MAX: Final = 1_500_000_000
 """Most memory that reading one input may take above what the process had."""
 
@@ -63,10 +68,53 @@ def exercise(path: Path) -> str:
             if info.size.width * info.size.height < 50_000_000:
                 thumbnail(slide, 64)
     except (SlideError, InputError) as error:
-        if len(str(error).splitlines()) != 1 or path.name not in str(error):
-            raise AssertionError(f"not one line with the file's name: {error}") from error
-        return type(error).__name__
+        return _told_in_one_line(path, error)
     return "read"
+
+
+def clean(path: Path) -> str:
+    """Look for what identifies, and write the copy without it."""
+    draft = path.with_name("copy")
+    try:
+        found = inspect_identity(path)
+        found.write(draft, NewIdentity("slide-0", "0" * 64))
+    except (SlideError, InputError) as error:
+        return _told_in_one_line(path, error)
+    finally:
+        _removed(draft)
+    return "cleaned"
+
+
+def convert(path: Path) -> str:
+    """Write it as a pyramid, tiles copied where they can be."""
+    draft = path.with_name("converted.tif")
+    try:
+        with open_slide(path) as slide:
+            size = slide.info.size
+            if size.width * size.height > _CONVERTED_PX_MAX:
+                return "large"
+            about = About(size=size, mpp=0.5, power=20.0, icc_profile=icc_profile(slide))
+            write_rewrapped(draft, slide, about, PyramidOptions(), lambda _: None)
+    except (SlideError, InputError) as error:
+        return _told_in_one_line(path, error)
+    finally:
+        _removed(draft)
+    return "converted"
+
+
+WORKS: Final[dict[str, Work]] = {"read": exercise, "clean": clean, "convert": convert}
+
+
+def _told_in_one_line(path: Path, error: SlideError | InputError) -> str:
+    if len(str(error).splitlines()) != 1 or path.name not in str(error):
+        raise AssertionError(f"not one line with the file's name: {error}") from error
+    return type(error).__name__
+
+
+def _removed(draft: Path) -> None:
+    if draft.is_dir():
+        shutil.rmtree(draft)
+    draft.unlink(missing_ok=True)
 
 
 def _worker(wire: Connection, seed: Seed, numbers: range, work: Work) -> None:
@@ -155,24 +203,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600, help="for all formats together")
     parser.add_argument("--first", type=int, default=0, help="number of the first damage")
     parser.add_argument("--only", help="one format")
+    parser.add_argument("--work", choices=WORKS, action="append", help="what is done with it; everything by default")
     options = parser.parse_args()
-    names = [options.only] if options.only else list(MAKERS)
+    works = options.work or list(WORKS)
+    turns = [(name, work) for name in ([options.only] if options.only else MAKERS) for work in works]
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         total = 0
-        for index, name in enumerate(names):
+        for index, (name, work) in enumerate(turns):
             home = Path(folder) / f"seed-{index}"
             home.mkdir()
             seed = MAKERS[name](home)
             if exercise(seed.path) != "read":
                 sys.exit(f"the sound {name} is not read")
-            stop = monotonic() + options.seconds / len(names)
-            outcome = fuzz(seed, range(options.first, options.first + 10**9), Path(folder), stop=stop)
+            stop = monotonic() + options.seconds / len(turns)
+            numbers = range(options.first, options.first + 10**9)
+            outcome = fuzz(seed, numbers, Path(folder), stop=stop, work=WORKS[work])
             kinds = ", ".join(f"{count} {kind}" for kind, count in outcome.kinds.most_common())
+            what = f"{name}, {work}"
             print(
-                f"{name:<18}{outcome.tried:>8} inputs: {kinds}; {outcome.peak_bytes / 1e6:.0f} MB at most", flush=True
+                f"{what:<26}{outcome.tried:>8} inputs: {kinds}; {outcome.peak_bytes / 1e6:.0f} MB at most", flush=True
             )
-            failures += outcome.failures
+            failures += [f"{work}: {words}" for words in outcome.failures]
             total += outcome.tried
     print(f"{total} inputs, {len(failures)} failures")
     for words in failures:

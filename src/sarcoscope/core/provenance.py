@@ -12,6 +12,7 @@ _LIBRARIES = (
     "opencv-python-headless",
     "openslide-bin",
     "openslide-python",
+    "simplejpeg",
     "polars",
     "tifffile",
     "torch",

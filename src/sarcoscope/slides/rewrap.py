@@ -250,15 +250,14 @@ def _with_halvings(planned: list[PlannedLevel]) -> list[PlannedLevel]:
 
 def _first_header(source: JpegPyramid, index: int, level: JpegLevel) -> JpegHeader | None:
     """The header of the first tile that the level holds; None where it holds none, or a damaged one."""
-    for row in range(level.table.rows if len(level.table) else 0):
-        for column in range(level.table.columns):
-            payload = source.payload(index, column, row)
-            if payload is None:
-                continue
-            try:
-                return read_header(complete(payload, level.tables, rgb=bool(level.rgb)))
-            except BadJpegError:
-                return None
+    for column, row in level.table.present(range(level.table.columns), range(level.table.rows)):
+        payload = source.payload(index, column, row)
+        if payload is None:
+            continue
+        try:
+            return read_header(complete(payload, level.tables, rgb=bool(level.rgb)))
+        except BadJpegError:
+            return None
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from sarcoscope.core.errors import SlideOpenError, SlideReadError, shown
 from sarcoscope.slides.file_bytes import FileBytes
-from sarcoscope.slides.identity.tiff_layout import Directory, TiffFile
+from sarcoscope.slides.tiff_layout import Directory, TiffFile
 
 TILE_PX_MAX: Final = 8192 * 8192
 """Largest tile, px: scanners write 240 to 4096 px a side."""
