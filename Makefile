@@ -41,6 +41,8 @@ fuzz: $(DEV)/installed
 
 bench: $(DEV)/installed
 	$(DEV)/bin/python benchmarks/direct.py
+	$(DEV)/bin/python benchmarks/index_open.py
+	$(DEV)/bin/python benchmarks/convert.py
 	$(DEV)/bin/python benchmarks/pipeline.py
 	$(DEV)/bin/python benchmarks/phantom_speed.py
 	$(DEV)/bin/python benchmarks/demo.py

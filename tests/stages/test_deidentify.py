@@ -204,7 +204,7 @@ def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path) 
     huge, out = _svs(tmp_path / "huge.svs"), tmp_path / "out"
     with huge.open("r+b") as file:
         file.truncate(min(_BYTES, 2 * shutil.disk_usage(tmp_path).total))
-    with pytest.raises(InputError, match="GB are needed"):
+    with pytest.raises(ArtifactError, match="of disk"):
         _run([_svs(tmp_path / "small.svs"), huge], out)
     assert not out.exists()
 
