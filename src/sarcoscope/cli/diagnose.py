@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def diagnose(
     slides: Annotated[
-        list[Path] | None, typer.Argument(help="Slides: files, or folders with one DICOM series.")
+        list[Path] | None, typer.Argument(help="Slides: files, or folders of a DICOM series or an MRXS slide.")
     ] = None,
     bundle: Annotated[
         str, typer.Option("--bundle", "-b", help="A bundle's folder, or the name of a shipped one.")

@@ -9,7 +9,7 @@ from sarcoscope.cli.console import Debug, Json, errors_told, print_json, say
 
 
 def info(
-    slide: Annotated[Path, typer.Argument(help="A slide: a file, or a folder with one DICOM series.")],
+    slide: Annotated[Path, typer.Argument(help="A slide: a file, or the folder of a DICOM series or an MRXS slide.")],
     bundle: Annotated[str, typer.Option("--bundle", "-b", help="Plan tiles as this bundle does.")] = "",
     tile_mpp: Annotated[float, typer.Option(help="Plan tiles at this scale, where no bundle is given.")] = 0.5,
     mpp: Annotated[
