@@ -285,5 +285,5 @@ def test_a_real_dicom_cut_short_opens_and_fails_on_reading(shared_slides: Path, 
     (tmp_path / "cut.dcm").write_bytes(largest.read_bytes()[:length])
     with open_slide(tmp_path / "cut.dcm") as slide:
         for _ in range(2):  # the handle stays in error
-            with pytest.raises(SlideReadError, match=r"cut\.dcm: OpenSlide: "):
+            with pytest.raises(SlideReadError, match=r"cut\.dcm: points to bytes"):
                 thumbnail(slide, 64)

@@ -2,12 +2,14 @@
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sarcoscope.core.errors import SlideOpenError, shown
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.slides.dicom import dicom_files, first_below, is_dicom, slide_series, why_no_slide
+from sarcoscope.slides.dicom_direct import open_dicom
 from sarcoscope.slides.flat import TIFF, FlatImageReader, is_flat_image
 from sarcoscope.slides.kfb import KfbReader, is_kfb
 from sarcoscope.slides.mrxs import SLIDEDAT, check_slidedat
@@ -56,6 +58,8 @@ def _open_file(path: Path, given: GivenScale | None) -> SlideSource:
     refuse_vsi(path, head)
     if (vendor := detect_vendor(path)) is not None:
         _look_first(path, vendor, head)
+        if vendor == "dicom":
+            return open_dicom(path, partial(_openslide, vendor=vendor, given=given))
         return with_direct_path(_openslide(path, vendor, given))
     if head.startswith(_JPEG):
         refuse_cut_zyp(path)
@@ -117,7 +121,7 @@ def _open_folder(folder: Path, given: GivenScale | None) -> SlideSource:
             folder, f"holds more than one DICOM series ({some}{more})", "give one .dcm of each series, or a folder each"
         )
     (found,) = series.values()
-    return _openslide(found[0], "dicom", given)
+    return open_dicom(found[0], partial(_openslide, vendor="dicom", given=given))
 
 
 def _mrxs_of(folder: Path) -> Path:

@@ -205,7 +205,7 @@ def _number(text: str | None) -> float | None:
 
 def _files(path: Path, info: SlideInfo) -> tuple[Path, ...]:
     """The files whose bytes make up the slide."""
-    if info.vendor == "dicom":
+    if info.vendor == "dicom" and "dicom.SeriesInstanceUID" in info.properties:  # not where it is no text
         return series_files(path, info.properties["dicom.SeriesInstanceUID"])
     if info.vendor == "mirax":
         return tuple(sorted((path, *(file for file in path.with_suffix("").iterdir() if file.is_file()))))

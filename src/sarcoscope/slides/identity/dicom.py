@@ -208,11 +208,14 @@ def _new_uid(uid: str, identity: NewIdentity) -> str:
 
 def _head(instance: _Instance, identity: NewIdentity) -> tuple[str, bytes]:
     """File name and bytes of a copy up to its pixel data."""
-    with _quiet():
-        content = clean(instance.content, _Marked.of(instance.content), [], identity)
-        for keyword in ALWAYS:
-            content.setdefault(keyword, "")
-        content.PatientName = content.PatientID = identity.pseudonym
+    try:
+        with _quiet():
+            content = clean(instance.content, _Marked.of(instance.content), [], identity)
+            for keyword in ALWAYS:
+                content.setdefault(keyword, "")
+            content.PatientName = content.PatientID = identity.pseudonym
+    except _ERRORS as error:
+        raise SlideReadError(instance.path, f"its attributes cannot be replaced ({error})", _DAMAGED) from error
     content.PatientIdentityRemoved = "YES"
     content.DeidentificationMethod = METHOD
     meta = FileMetaDataset()
