@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import tifffile
 from PIL import Image, PngImagePlugin
 
@@ -164,8 +165,23 @@ def _dicom(folder: Path) -> Seed:
         write_dicom(series, slide, About(size=slide.info.size, mpp=0.5, power=20.0), PyramidOptions(), lambda _: None)
     path.unlink()
     target = max(series.iterdir(), key=lambda file: file.stat().st_size)
-    tags = re.finditer(rb"[\x02\x08\x20\x28\x40\x48\xe0]\x00..[A-Z]{2}", target.read_bytes(), re.DOTALL)
-    return Seed("dicom", series, target, _inside(target, [128, 132, *(found.start() for found in tags)]))
+    return Seed("dicom", series, target, _dicom_places(target))
+
+
+def _dicom_by_openslide(folder: Path) -> Seed:
+    """The same with its frames uncompressed, which OpenSlide reads."""
+    made = _dicom(folder)
+    dataset = pydicom.dcmread(made.target)
+    dataset.decompress()
+    dataset.PhotometricInterpretation = "RGB"
+    dataset.save_as(made.target)
+    return Seed("dicom, uncompressed", made.path, made.target, _dicom_places(made.target))
+
+
+def _dicom_places(path: Path) -> tuple[int, ...]:
+    tags = re.finditer(rb"[\x02\x08\x20\x28\x40\x48\xe0]\x00..[A-Z]{2}", path.read_bytes(), re.DOTALL)
+    pixels = path.read_bytes().find(b"\xe0\x7f\x10\x00O")
+    return _inside(path, [128, 132, *(found.start() for found in tags), *range(pixels, pixels + 64, 4)])
 
 
 def _inside(path: Path, places: list[int]) -> tuple[int, ...]:
@@ -183,6 +199,7 @@ MAKERS: dict[str, Callable[[Path], Seed]] = {
     "png": _png,
     "jpeg": _jpeg,
     "dicom": _dicom,
+    "dicom, uncompressed": _dicom_by_openslide,
     "kfb": _kfb,
     "zyp 1.10": _zyp("1.10"),
     "zyp 2.01": _zyp("2.01"),
