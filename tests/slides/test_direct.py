@@ -155,6 +155,38 @@ def test_absent_tiles_are_what_openslide_makes_of_them(tmp_path: Path) -> None:
             assert ours.read(Box(128, 64, 64, 64), Size(16, 16)).shape == (16, 16, 3)
 
 
+def test_aperio_tiles_over_an_absent_one_are_openslides(tmp_path: Path) -> None:
+    """Aperio's encoder can write wrong pixels there, so OpenSlide paints them from the finer level."""
+    path = write_svs(tmp_path / "a.svs", tissue(1024, 1024), levels=3)
+    _patch_tile(path, 16 * 5 + 6, b"")  # column 6, row 5: tile 3, 2 of level 1 and tile 1, 1 of level 2
+    with direct(path) as ours, OpenSlideReader(path) as twin:
+        for level, column, row, hole in ((1, 3, 2, True), (2, 1, 1, True), (1, 2, 2, False), (2, 2, 1, False)):
+            box = Box(64 * column, 64 * row, 64, 64)
+            pixels = ours.read_level(level, box)
+            np.testing.assert_array_equal(pixels, twin.read_level(level, box))
+            assert bool((pixels == 255).all(axis=2).any()) is hole
+        box = Box(320, 256, 256, 256)
+        assert np.abs(ours.read(box, Size(128, 128)).astype(int) - twin.read(box, Size(128, 128))).max() <= 8
+
+
+def test_three_colours_that_are_said_to_be_gray_are_left_to_openslide(tmp_path: Path) -> None:
+    rgb = tissue(SIZE.width, SIZE.height)
+    path = write_tiff(tmp_path / "a.tif", rgb, photometric="ycbcr", subsampling=(1, 1))
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["PhotometricInterpretation"].overwrite(int(tifffile.PHOTOMETRIC.MINISBLACK))
+    with open_slide(path) as slide, OpenSlideReader(path) as twin:
+        box, out = Box(0, 0, 200, 200), Size(200, 200)
+        np.testing.assert_array_equal(slide.read(box, out), twin.read(box, out))
+
+
+def test_a_narrow_slide_is_shrunk_by_what_the_decoder_shrinks_it(tmp_path: Path) -> None:
+    """23 px at 1/8 are 2 px, each of them 8 px wide and not a half of the slide."""
+    rgb = np.full((1000, 23, 3), 255, np.uint8)
+    rgb[:, :8] = 0
+    with direct(write_tiff(tmp_path / "a.tif", rgb)) as slide:
+        assert slide.read(Box(8, 400, 10, 400), Size(1, 40)).min() >= 250
+
+
 def test_a_progressive_tile_is_left_to_openslide(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", tissue(SIZE.width, SIZE.height), photometric="ycbcr", subsampling=(1, 1))
     buffer = io.BytesIO()

@@ -114,12 +114,25 @@ def test_tables_and_payload_make_a_stream() -> None:
         (b"\xff\xd8\x12\x34\x56\x78", "12 34 where a JPEG marker"),
         (b"\xff\xd8\xff\xc0\x00\x01\x00\x00", "cut short"),
         (JPEG.replace(b"\x00\x30\x00\x40\x03", b"\x00\x00\x00\x40\x03", 1), "64x0 px"),
+        (b"\xff\xd8\xff\x01" + JPEG[2:], "marker ff 01 before"),
+        (b"\xff\xd8\xff\xd8" + JPEG[2:], "marker ff d8 before"),
+        (b"\xff\xd8\xff\xd9" + JPEG[2:], "marker ff d9 before"),
         (JPEG.replace(b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x0c\x01", 1), "several scans"),
     ],
 )
 def test_what_is_not_read_is_refused_by_name(jpeg: bytes, words: str) -> None:
     with pytest.raises(BadJpegError, match=words):
         read_header(jpeg)
+
+
+def test_a_picture_cannot_hide_where_a_marker_without_length_is_given_one() -> None:
+    """A decoder goes on right behind ff 01, and would take 30,000 x 30,000 px from the length of another picture."""
+    hidden = bytearray(JPEG[JPEG.index(b"\xff\xdb") :])
+    frame = hidden.index(b"\xff\xc0")
+    hidden[frame + 5 : frame + 9] = (30_000).to_bytes(2, "big") * 2
+    filled = bytes(hidden).ljust(0xFFDB, b"\0")
+    with pytest.raises(BadJpegError, match="marker ff 01 before"):
+        read_header(b"\xff\xd8\xff\x01" + filled + JPEG[2:])
 
 
 def test_a_stream_that_ends_early_is_damage_not_grey() -> None:

@@ -23,7 +23,7 @@ from sarcoscope.core.slide import Level, SlideInfo
 from sarcoscope.slides.base import PyramidSource
 from sarcoscope.slides.file_bytes import FileBytes
 from sarcoscope.slides.jpeg_tile import SHRINKS, BadJpegError, HeaderReader, JpegHeader, complete, decode
-from sarcoscope.slides.resample import WHITE, level_of, read_box
+from sarcoscope.slides.resample import WHITE, read_box
 
 TILE_BYTES_MAX: Final = 32 * 1024 * 1024
 """A longer compressed tile is taken for damage."""
@@ -65,6 +65,15 @@ class TileTable:
         for row in np.flatnonzero(stops > starts):
             for cell in self._cells[starts[row] : stops[row]] - firsts[row]:
                 yield int(cell), rows.start + int(row)
+
+    def without(self, cells: npt.NDArray[np.int64]) -> "TileTable":
+        """The same table with no bytes at these cells."""
+        lengths = np.where(np.isin(self._cells, cells), 0, self._lengths) if len(cells) else self._lengths
+        return TileTable(self.columns, self.rows, self._cells, self._offsets, lengths)
+
+    def empty_cells(self) -> npt.NDArray[np.int64]:
+        """The cells that are listed with no bytes, sorted."""
+        return np.asarray(self._cells[self._lengths == 0], np.int64)
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -289,7 +298,6 @@ def _views(info: SlideInfo, jpeg_levels: Sequence[JpegLevel | None]) -> tuple[tu
             if min(source.size.width, source.size.height) < shrink:
                 continue
             size = Size(source.size.width // shrink, source.size.height // shrink)
-            near = level_of(info.levels[index].size, size)
             views.append(_Scaled(index, shrink))
-            levels.append(Level(size=size, downsample=info.levels[index].downsample * near.downsample))
+            levels.append(Level(size=size, downsample=info.levels[index].downsample * shrink))
     return tuple(views), tuple(levels)

@@ -21,6 +21,9 @@ _SOI: Final = b"\xff\xd8"
 _BASELINE: Final = (0xC0, 0xC1)
 _APP0, _APP14, _SCAN = 0xE0, 0xEE, 0xDA
 _OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC0, 0xC1, 0xC4, 0xC8, 0xCC}
+_BARE: Final = frozenset({*range(0xC0), *range(0xD0, 0xDA)})
+"""Markers that no length follows, or that mean nothing; none belongs in front of the pixels. A decoder goes on right
+behind one, so that what was taken for its body could hide another picture."""
 _ADOBE_RGB: Final = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """An APP14 segment: the three colours are RGB as they stand."""
 
@@ -84,7 +87,7 @@ def _parse(jpeg: bytes) -> tuple[JpegHeader, int]:
             frame = body
         elif marker in _OTHER_FRAMES:
             raise BadJpegError(f"is a JPEG of kind SOF{marker - 0xC0} (progressive, lossless or arithmetic)")
-        elif marker == _APP0 and body.startswith(b"JFIF\0"):
+        elif marker == _APP0 and body.startswith(b"JFIF\0") and len(body) >= 14:
             jfif = True
         elif marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12:
             adobe = body[11]
@@ -107,6 +110,8 @@ def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes, int]]:
         if marker == 0xFF:  # fill
             at += 1
             continue
+        if marker in _BARE:
+            raise BadJpegError(f"has the marker ff {marker:02x} before its pixels")
         length = int.from_bytes(jpeg[at + 2 : at + 4], "big")
         body = jpeg[at + 4 : at + 2 + length]
         if length < 2 or len(body) != length - 2:

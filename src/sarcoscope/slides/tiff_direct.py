@@ -4,6 +4,8 @@ OpenSlide stays for metadata, associated images, levels that are not JPEG tiles,
 not a plain JPEG: it is the slow twin whose pixels these are held to.
 """
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,10 @@ from sarcoscope.slides.resample import WHITE
 
 _VENDORS: Final = frozenset({"aperio", "generic-tiff"})
 """Of OpenSlide's TIFF families those whose levels are single grids of tiles that neither overlap nor leave gaps."""
+_COLORS: Final = frozenset(
+    {(tifffile.PHOTOMETRIC.MINISBLACK, 1), (tifffile.PHOTOMETRIC.RGB, 3), (tifffile.PHOTOMETRIC.YCBCR, 3)}
+)
+"""Photometric interpretation and samples per px that agree; of what contradicts itself OpenSlide makes what it will."""
 _TAGS_MAX: Final = 10_000_000
 """Most tiles of a level; 10 million of 256 px are 800,000 px a side."""
 
@@ -88,6 +94,8 @@ def _jpeg_levels(path: Path, info: SlideInfo) -> list[JpegLevel | None]:
             for level in info.levels:
                 alike = [p for p in pages if (p.imagewidth, p.imagelength) == (level.size.width, level.size.height)]
                 found.append(_jpeg_level(tiff, alike[0]) if len(alike) == 1 else None)
+        if info.vendor == "aperio":
+            _drop_doubtful(found)
     except DECODER_ERRORS:
         return [None for _ in info.levels]  # what one library cannot parse, the other has opened: OpenSlide reads it
     return found
@@ -96,9 +104,8 @@ def _jpeg_levels(path: Path, info: SlideInfo) -> list[JpegLevel | None]:
 def _jpeg_level(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> JpegLevel | None:
     plain = (
         page.compression == tifffile.COMPRESSION.JPEG
-        and page.photometric in {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR}
+        and (page.photometric, page.samplesperpixel) in _COLORS
         and page.planarconfig == tifffile.PLANARCONFIG.CONTIG
-        and page.samplesperpixel in {1, 3}
         and page.bitspersample == 8
         and page.imagedepth == 1
         and max(page.tilewidth, page.tilelength) <= TILE_SIDE_MAX
@@ -115,6 +122,27 @@ def _jpeg_level(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> JpegLevel |
         tables=bytes(page.jpegtables or b""),
         rgb=None if page.samplesperpixel == 1 else page.photometric == tifffile.PHOTOMETRIC.RGB,
     )
+
+
+def _drop_doubtful(levels: list[JpegLevel | None]) -> None:
+    """Make tiles absent that lie over an absent one of the finer level before, so that OpenSlide reads them.
+
+    Aperio's encoder sometimes writes other pixels into them; OpenSlide paints them from the finer level instead.
+    Which they are follows OpenSlide's rule: the ratio of the two grids, rounded. Behind a level whose tiles are not
+    known here nothing is known of these either.
+    """
+    for index in range(1, len(levels)):
+        before, level = levels[index - 1], levels[index]
+        if before is None or level is None:
+            levels[index] = None
+            continue
+        table, empty = level.table, before.table.empty_cells()
+        across, down = (
+            max(1, math.floor(finer / coarser + 0.5))
+            for finer, coarser in ((before.table.columns, table.columns), (before.table.rows, table.rows))
+        )
+        row, column = np.divmod(empty, before.table.columns)
+        levels[index] = replace(level, table=table.without(row // down * table.columns + column // across))
 
 
 def _numbers(tiff: tifffile.TiffFile, tag: tifffile.TiffTag | None) -> npt.NDArray[np.int64] | None:

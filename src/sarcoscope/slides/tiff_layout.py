@@ -3,6 +3,7 @@
 Our own small walk, since what matters here is not the values but the bytes: which belong to what.
 """
 
+import math
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,10 @@ _INTEGERS: Final = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 _FLOATS: Final = {11: "f4", 12: "f8"}
 _ENTRIES_MAX: Final = 4096
 _DIRECTORIES_MAX: Final = 65_536
+_ALL_ENTRIES_MAX: Final = 1_000_000
+"""Of all directories together: they may lie over one another, so a small file can state very many."""
+_DEPTH_MAX: Final = 16
+"""How deep SubIFDs may lie in SubIFDs; pyramids have one."""
 _VALUES_MAX: Final = 10_000_000
 _FAR: Final = 2**61
 """Larger numbers are taken for this one: behind the end of any file, and two of them still fit 64 bits."""
@@ -96,6 +101,7 @@ class TiffFile:
         self.header = 16 if self.big else 12 if self.ndpi else 8
         """Bytes in front of everything else."""
         self._seen: set[int] = set()
+        self._entries = 0
         self.first = struct.unpack("<Q", head[4:12])[0] if self.ndpi else first
         self.pages = self._chain(self.first)
 
@@ -126,14 +132,15 @@ class TiffFile:
         return np.minimum(found, _FAR).astype(np.int64) if found.itemsize == 8 else found.astype(np.int64)
 
     def number(self, page: Directory, tag: int, default: float) -> float:
-        """The first number of a tag, `default` where it is absent or is none."""
+        """The first number of a tag, `default` where it is absent or is none (NaN and infinity included)."""
         entry = page.find(tag)
         if entry is None or not entry.length:
             return default
         kind = _INTEGERS.get(entry.kind) or _FLOATS.get(entry.kind)
         if kind is None:
             return default
-        return float(np.frombuffer(self.value(entry), np.dtype(self.order + kind))[0])
+        found = float(np.frombuffer(self.value(entry), np.dtype(self.order + kind))[0])
+        return found if math.isfinite(found) else default
 
     def packed(self, entries: list[Entry], following: int) -> bytes:
         """A directory of these entries as it is written."""
@@ -179,21 +186,27 @@ class TiffFile:
             raise SlideReadError(self.path, "is a TIFF without an image", _DAMAGED)
         return found
 
-    def _directory(self, at: int) -> Directory:
+    def _directory(self, at: int, depth: int = 0) -> Directory:
         if at in self._seen or len(self._seen) > _DIRECTORIES_MAX:
             raise SlideReadError(self.path, f"its directories run in a circle at byte {at}", _DAMAGED)
+        if depth > _DEPTH_MAX:
+            raise SlideReadError(self.path, f"its directories lie more than {_DEPTH_MAX} deep", _DAMAGED)
         self._seen.add(at)
         width, row, offset = (8, 20, 8) if self.big else (2, 12, 8 if self.ndpi else 4)
         count = self._integer(self.data.read(at, width))
         if count > _ENTRIES_MAX:
             raise SlideReadError(self.path, f"states a directory of {count} tags", _DAMAGED)
+        self._entries += count
+        if self._entries > _ALL_ENTRIES_MAX:
+            raise SlideReadError(self.path, f"states more than {_ALL_ENTRIES_MAX} tags", _DAMAGED)
         high = 4 * count if self.ndpi else 0
         body = self.data.read(at + width, row * count + offset + high)
         entries = [self._entry(at + width, row * index, body, count, index) for index in range(count)]
         following = self._integer(body[row * count : row * count + offset])
         page = Directory(at, at + width + len(body), entries, following)
         children = self.integers(page, 330)
-        page.children = [self._directory(int(child)) for child in ([] if children is None else children) if child]
+        offsets = [] if children is None else [int(child) for child in children if child]
+        page.children = [self._directory(child, depth + 1) for child in offsets]
         return page
 
     def _entry(self, start: int, position: int, body: bytes, count: int, index: int) -> Entry:
