@@ -1,3 +1,4 @@
+import os
 import re
 import stat
 import subprocess
@@ -32,6 +33,25 @@ def test_the_file_is_a_table_that_opens_anywhere(tmp_path: Path) -> None:
     key.pseudonym("a.svs")
     key.pseudonym('with, comma and "quotes"\nand line.svs')
     assert path.read_bytes() == b'source,pseudonym\r\na.svs,one\r\n"with, comma and ""quotes""\nand line.svs",two\r\n'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file names are text there")
+def test_a_name_that_is_no_utf_8_comes_back(tmp_path: Path) -> None:
+    path, name = tmp_path / "keys.csv", os.fsdecode(b"M\xfcller.svs")
+    given_out = KeyFile(path).pseudonym(name)
+    assert KeyFile(path).pseudonym(name) == given_out
+    assert b"M\xfcller.svs," in path.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_behind_a_link_the_names_stay_where_they_are_kept(tmp_path: Path) -> None:
+    kept, link = tmp_path / "safe" / "keys.csv", tmp_path / "keys.csv"
+    kept.parent.mkdir()
+    link.symlink_to(kept)
+    KeyFile(link).pseudonym("a.svs")
+    assert link.is_symlink()
+    assert b"a.svs" in kept.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["keys.csv", "safe"]
 
 
 def test_a_pseudonym_is_never_given_twice(tmp_path: Path) -> None:

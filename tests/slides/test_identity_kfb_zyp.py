@@ -76,6 +76,37 @@ def test_kfb_loses_time_serial_number_label_and_macro(tmp_path: Path) -> None:
     _tiles_are_the_same(written, copy)
 
 
+def test_kfb_records_keep_known_numbers_only(tmp_path: Path) -> None:
+    """Bytes 4 and 28 of an image's record, 24 and 44 of a tile's, are of unknown meaning."""
+    written, copy = _kfb(tmp_path / "a.kfb"), tmp_path / "b.kfb"
+    content = bytearray(written.path.read_bytes())
+    record, index = written.places["label record"], written.places["index"]
+    for at, words in ((record + 4, b"ROOM"), (record + 28, b"BARCODE-S24-0017-DOE")):
+        content[at : at + len(words)] = words
+    for at, words in ((index + 24, b"SCANNERX"), (index + 64 + 44, b"DOE-JANE-19610311")):
+        content[at : at + len(words[:16])] = words[:16]
+    written.path.write_bytes(content)
+    found = copy_of(written.path, copy).findings
+    assert_gone(copy, "ROOM", "BARCODE-S24-0017-DOE", "SCANNERX", "DOE-JANE")
+    assert [(one.kind, one.value) for one in found if "unknown bytes" in one.where] == [
+        ("other field", "ROOMBARCODE-S24-0017-DOE"),
+        ("other field", ""),
+    ]
+    assert_same_slide(written.path, copy)
+
+
+def test_a_kfb_record_without_an_image_stays(tmp_path: Path) -> None:
+    written = _kfb(tmp_path / "a.kfb")
+    content = bytearray(written.path.read_bytes())
+    length = written.places["label record"] + 20
+    content[length : length + 4] = bytes(4)
+    written.path.write_bytes(content)
+    found = copy_of(written.path, tmp_path / "b.kfb").findings
+    assert "unread bytes" in {one.kind for one in found}
+    assert_gone(tmp_path / "b.kfb", written.images["label"])
+    assert_same_slide(written.path, tmp_path / "b.kfb")
+
+
 def test_another_reader_reads_the_kfb_copy(tmp_path: Path) -> None:
     written, copy = _kfb(tmp_path / "a.kfb"), tmp_path / "b.kfb"
     copy_of(written.path, copy)

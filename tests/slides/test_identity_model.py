@@ -101,7 +101,7 @@ def test_of_a_description_only_the_harmless_stays() -> None:
         "Aperio Image Library vFS90 01\r\n20000x10000 [0,100 20000x10000] (256x256) J2K/YUV16 Q=70",
         "Aperio Leica Biosystems GT450 v1.0.0 \r\n152855x79306 [0,0,152855x79306] (9x9) -> 38213x19826 JPEG/YCC Q=91",
         "Aperio Image Library v11.2.1 \r\n1x2 [3,4 5x6] (7x8) JPEG/RGB Q=30;Aperio Image Library v10.0.51\r\n9x9",
-        "Aperio-style layout written by sarcoscope, not by a scanner\r\n9x8 [0,0 9x8] -> 4x4 (256x256) JPEG/RGB Q=80",
+        "Aperio layout written by sarcoscope, not by a scanner\r\n9x8 [0,0 9x8] -> 4x4 (256x256) JPEG/RGB Q=80",
     ],
 )
 def test_heads_that_scanners_write_are_harmless(head: str) -> None:

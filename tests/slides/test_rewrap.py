@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from sarcoscope.slides.rewrap import PyramidOptions, TileCounts, icc_profile, pl
 from sarcoscope.slides.tiff_pages import About, origin_of
 from sarcoscope.testing.kfb_writer import write_kfb
 from sarcoscope.testing.zyp_writer import write_zyp
-from tests.slides.images import tissue, write_svs
+from tests.slides.images import APERIO, tissue, write_svs
 
 ABSENT = b""
 
@@ -279,6 +279,21 @@ def test_words_inside_tiles_are_dropped_and_nothing_else(tmp_path: Path) -> None
     assert payloads(tmp_path / "a.tif", 0) == tiles
 
 
+def test_words_in_shared_tables_and_behind_tiles_are_dropped(tmp_path: Path) -> None:
+    level, tiles = abbreviated(*stored_level(tissue(128, 64)))
+    said = b"\xff\xfe\x00\x0escanner 4711"
+    wordy = replace(level, tables=level.tables[:2] + said + level.tables[2:])
+    padding = b"\0\0"
+    with Stored(tmp_path / "a.bin", [(wordy, [tiles[0] + b"by Doe", tiles[1] + padding])]) as source:
+        assert convert(source, tmp_path / "a.tif") == TileCounts(copied=1, trimmed=1)
+        want = source.read(Box(0, 0, 128, 64), Size(128, 64))
+    assert payloads(tmp_path / "a.tif", 0) == [tiles[0], tiles[1] + padding]
+    content = (tmp_path / "a.tif").read_bytes()
+    assert b"4711" not in content
+    assert b"Doe" not in content
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif", key=0), want)
+
+
 def test_a_damaged_tile_fails_by_name(tmp_path: Path) -> None:
     level, tiles = stored_level(tissue(192, 64))
     tiles[1] = tiles[1][:2] + b"\0" * 30
@@ -333,6 +348,33 @@ def test_tifffile_opens_it_with_levels_scale_and_power(made: Path) -> None:
         assert 10_000 * one / per_cm == pytest.approx(0.499)
         assert tiff.pages.first.tags["ResolutionUnit"].value == tifffile.RESUNIT.CENTIMETER
         assert off(tiff.series[0].levels[2].asarray(), openslide_level(made, 2)) < 1
+
+
+def test_tifffile_sees_every_level_where_steps_differ(tmp_path: Path) -> None:
+    """Stored at 1 and 4, as scanners do; halved from there on."""
+    rgb = tissue(6000, 300)
+    path = tmp_path / "a.svs"
+    with tifffile.TiffWriter(path) as tiff:
+        for image in (rgb, np.ascontiguousarray(rgb[::4, ::4])):
+            description = APERIO.format(width=6000, height=300, tile=64, power=20, mpp=0.5)
+            tiff.write(
+                image, tile=(64, 64), compression="jpeg", photometric="rgb", description=description, metadata=None
+            )
+    with open_slide(path) as source:
+        convert(source, tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert [level.shape[1::-1] for level in tiff.series[0].levels] == [(6000, 300), (1500, 75), (750, 37)]
+
+
+@pytest.mark.parametrize("size", [Size(2220, 1600), Size(1400, 900), Size(2304, 1000)])
+def test_tifffile_takes_the_thumbnail_for_no_level(tmp_path: Path, size: Size) -> None:
+    """Of the first the coarsest level, 555 px, is a thumbnail's size; of the others 768 px or a level is a half."""
+    with open_slide(write_svs(tmp_path / "a.svs", tissue(size.width, size.height), levels=1)) as source:
+        convert(source, tmp_path / "a.tif")
+        sizes = [one.level.size for one in plan_levels(source, PyramidOptions())]
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert [level.shape[1::-1] for level in tiff.series[0].levels] == [(one.width, one.height) for one in sizes]
+        assert all(level.keyframe.is_tiled for level in tiff.series[0].levels)
 
 
 def test_libvips_opens_it_with_levels_scale_and_power(made: Path) -> None:

@@ -25,8 +25,9 @@ from sarcoscope.core.geometry import Box, Mpp
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.stages.convert import ConvertSummary, Silence, convert, out_kind, plan_jobs
 from sarcoscope.stages.convert_one import ConvertConfig, Converted, ConvertJob
-from sarcoscope.stages.outputs import check_space, fingerprint
+from sarcoscope.stages.outputs import check_space, drafting, fingerprint, remove_drafts
 from sarcoscope.testing.kfb_writer import write_kfb
+from sarcoscope.testing.mrxs_writer import write_mrxs
 from tests.slides.images import tissue, write_svs
 
 COMMAND = Path(sys.executable).with_name("sarcoscope")
@@ -152,7 +153,7 @@ def test_an_out_that_does_not_fit_is_refused(slide: Path, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="named already"):
         plan_jobs([slide], ConvertConfig(out=tmp_path / "out.tif", key_file=tmp_path / "keys.csv"))
     same = [tmp_path / "x" / "y" / "s.svs", tmp_path / "z" / "y" / "s.svs"]
-    with pytest.raises(InputError, match=r"2 slides would be written to .*y-s\.tif"):
+    with pytest.raises(InputError, match=r"2 slides would be written to .*y-s-svs\.tif"):
         plan_jobs(same, ConvertConfig(out=tmp_path / "out"))
 
 
@@ -163,6 +164,8 @@ def test_an_out_that_does_not_fit_is_refused(slide: Path, tmp_path: Path) -> Non
         ({"to": "bmp"}, "give one of tiff, dicom, png, jpeg"),
         ({"region": Box(0, 0, 1, 1)}, "flat pictures"),
         ({"out_mpp": Mpp(1)}, "flat pictures"),
+        ({"out_mpp": Mpp(float("nan")), "to": "png"}, "nan um/px; give a positive number"),
+        ({"out_mpp": Mpp(float("inf")), "to": "png"}, "inf um/px; give a positive number"),
         ({"to": "dicom", "keep_associated": True}, "TIFF only"),
         ({"quality": 0}, "quality"),
         ({"tile": 100}, "multiple of 16"),
@@ -220,6 +223,33 @@ def test_a_source_is_never_replaced(slide: Path, tmp_path: Path) -> None:
     for target in (slide, linked, hard):
         assert "is the slide itself" in only_error(run([slide], target, force=True))
     assert slide.read_bytes() == before
+
+
+def test_a_folder_that_holds_the_slide_or_what_others_wrote_is_never_replaced(tmp_path: Path) -> None:
+    slide = write_mrxs(tmp_path / "case.mrxs", tissue(300, 200))
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    named_alike = write_svs(tmp_path / "a" / "a.svs", tissue(100, 80))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for source in (slide, named_alike):
+        assert "is the folder that the slide lies in" in only_error(run([source], tmp_path, to="dicom", force=True))
+    other = write_svs(tmp_path / "b" / "case.svs", tissue(100, 80))
+    assert "that this command did not write" in only_error(run([other], tmp_path, to="dicom", force=True))
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+def test_what_another_run_is_writing_is_not_taken_for_the_leavings_of_a_killed_one(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "a [1].b.tif"
+    draft = target.with_name(f".a [1].b-{'0' * 32}.part.tif")
+    with drafting(target):
+        draft.write_bytes(b"half")
+        remove_drafts([target])
+        assert draft.exists()
+    remove_drafts([target.with_name("a.tif"), target.with_name("b.tif")])
+    assert draft.exists()
+    remove_drafts([target])
+    assert not draft.exists()
 
 
 def test_a_slide_that_fails_is_named_and_the_others_go_on(slide: Path, tmp_path: Path) -> None:

@@ -98,6 +98,15 @@ def test_a_copy_that_was_changed_is_neither_taken_nor_overwritten(tmp_path: Path
     assert target.read_bytes() == bytes(content)
 
 
+@pytest.mark.parametrize("out", ["a.txt", "a.txt/deeper", "n" * 300])
+def test_an_out_that_cannot_be_written_is_told(tmp_path: Path, out: str) -> None:
+    (tmp_path / "a.txt").write_text("theirs")
+    source = _svs(tmp_path / "a.svs")
+    summary = _run([source], tmp_path / out)
+    assert "cannot be written" in str(summary.failed[source])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svs", "a.txt"]
+
+
 def test_a_killed_run_s_draft_goes_with_the_next_run(tmp_path: Path) -> None:
     source, out = _svs(tmp_path / "a.svs"), tmp_path / "out"
     target = _run([source], tmp_path / "elsewhere").done[0].target

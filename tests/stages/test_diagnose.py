@@ -257,6 +257,19 @@ def test_jobs_have_names_that_can_be_folders(tmp_path: Path) -> None:
     assert [job.slide for job in jobs_from_paths([one, other, one, again])] == ["p1-s", "p2-s"]
 
 
+def test_equal_names_get_folder_and_ending(tmp_path: Path) -> None:
+    paths = [tmp_path / "x" / "s.svs", tmp_path / "y" / "s.svs", tmp_path / "z" / "s.svs", tmp_path / "z" / "s.ndpi"]
+    assert [job.slide for job in jobs_from_paths(paths)] == ["x-s", "y-s", "z-s-svs", "z-s-ndpi"]
+    assert [job.slide for job in jobs_from_paths(paths[:1])] == ["s"]
+
+
+def test_the_files_of_one_dicom_series_are_one_slide(shared_slides: Path) -> None:
+    files = sorted((shared_slides / "dicom_CMU-1-Small-Region").glob("*.dcm"))
+    assert len(files) > 1
+    jobs = jobs_from_paths([*files, shared_slides / "CMU-1-Small-Region.svs"])
+    assert [job.path for job in jobs] == [files[0], shared_slides / "CMU-1-Small-Region.svs"]
+
+
 def test_two_slides_of_one_name_are_refused_before_any_work(bundle: Bundle, mixed: Path, tmp_path: Path) -> None:
     jobs = [SlideJob(slide="one", path=mixed), SlideJob(slide="One", path=tmp_path / "other.svs")]
     with pytest.raises(InputError, match=r"mixed\.svs and .*other\.svs would both be called 'One'"):

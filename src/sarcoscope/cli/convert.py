@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 def convert(
-    slides: Annotated[list[Path], typer.Argument(help="Slides: files, or folders of a DICOM series or an MRXS slide.")],
-    out: Annotated[Path, typer.Argument(help="A folder; or the file to write, for one slide: .tif, .png, .jpg.")],
+    slides: Annotated[
+        list[Path], typer.Argument(readable=False, help="Slides: files, or folders of a DICOM series or an MRXS slide.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(readable=False, help="A folder; or the file to write, for one slide: .tif, .png, .jpg.")
+    ],
     to: Annotated[str, typer.Option(help="tiff, dicom, png or jpeg; by OUT's suffix, else tiff.")] = "",
     region: Annotated[str, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT in level-0 px, for png and jpeg.")] = "",
     out_mpp: Annotated[float | None, typer.Option(help="Microns per pixel of the picture, for png and jpeg.")] = None,

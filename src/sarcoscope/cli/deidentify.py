@@ -23,6 +23,7 @@ def deidentify(
         list[Path],
         typer.Argument(
             metavar="IN... OUT",
+            readable=False,  # one slide that may not be read is named, the others go on
             help="Slides (files, or folders with one DICOM series), then the folder for the copies; for a single file "
             "OUT may be the copy's name. With --check there is no OUT.",
         ),

@@ -5,6 +5,7 @@ The pseudonyms are random, so that nobody gets from one to the name without this
 
 import csv
 import io
+import os
 import re
 import secrets
 import sys
@@ -52,7 +53,7 @@ class KeyFile:
 
     def check_apart(self, out: Path) -> None:
         """Raise InputError where the key file lies in `out`, which is what is given away."""
-        key, folder = self.path.resolve(), out.resolve()
+        key, folder = (Path(os.path.realpath(path)) for path in (self.path, out))
         if folder == key or folder in key.parents:
             problem = f"the key file {shown(self.path)} lies inside {shown(out)}"
             raise InputError(problem, "keep it apart: whoever gets the slides must not get their names")
@@ -64,7 +65,7 @@ class KeyFile:
 
     def _read(self) -> dict[str, str]:
         try:
-            text = self.path.read_bytes().decode("utf-8-sig")
+            text = self.path.read_bytes().decode("utf-8-sig", "surrogateescape")
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -87,14 +88,16 @@ class KeyFile:
     def _write(self, known: dict[str, str]) -> None:
         text = io.StringIO(newline="")
         csv.writer(text).writerows([_COLUMNS, *known.items()])
-        with replacing(self.path) as temporary:
+        with replacing(Path(os.path.realpath(self.path))) as temporary:  # behind a link, which stays one
             temporary.chmod(_OWNER_ONLY)
-            temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+            content = text.getvalue().encode("utf-8", "surrogateescape")  # file names are bytes, not always UTF-8
+            temporary.write_bytes(content)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the lock file beside the key file; the system lets go of it when a process ends, however it ends."""
-        lock = self.path.with_name(f".{self.path.name}.lock")
+        path = Path(os.path.realpath(self.path))
+        lock = path.with_name(f".{path.name}.lock")
         with writing(self.path):
             lock.parent.mkdir(parents=True, exist_ok=True)
             file = lock.open("a+b")

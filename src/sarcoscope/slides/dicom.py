@@ -5,6 +5,7 @@ Explicit little endian only, which is how every compressed slide is coded (DICOM
 
 import os
 import struct
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -72,6 +73,31 @@ def series_files(path: Path, series_uid: str) -> tuple[Path, ...]:
         for file in dicom_files(path.parent)
         if file == path or _value(_checked_head(file), _SERIES_UID) == series_uid
     )
+
+
+def one_a_series(paths: Iterable[Path]) -> list[Path]:
+    """The paths in order; of several files of one DICOM series, which are one slide, only the first.
+
+    What cannot be looked at stays: it is refused when its turn comes.
+    """
+    seen: set[tuple[Path, str]] = set()
+    kept = []
+    for path in paths:
+        series = _series_of(path)
+        if series is None or (path.parent, series) not in seen:
+            kept.append(path)
+        if series is not None:
+            seen.add((path.parent, series))
+    return kept
+
+
+def _series_of(path: Path) -> str | None:
+    try:
+        if not path.is_file() or not is_dicom(_head(path, _PREAMBLE + len(_MAGIC))):
+            return None
+        return _value(_head(path, _HEAD), _SERIES_UID)
+    except (OSError, ValueError):
+        return None
 
 
 def why_no_slide(path: Path) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from typing import Final
 
 _DQT, _DHT, _SOF0, _SOF1, _SCAN = 0xDB, 0xC4, 0xC0, 0xC1, 0xDA
 _COMMENT: Final = 0xFE
+_END: Final = b"\xff\xd9"
 _APPLICATION: Final = range(0xE0, 0xF0)
 _NEEDED: Final = (b"JFIF\0", b"Adobe", b"ICC_PROFILE\0")
 _SHIFT: Final = 2
@@ -55,6 +56,15 @@ def without_words(payload: bytes) -> bytes:
     for start, end in reversed(dropped):
         payload = payload[:start] + payload[end:]
     return payload
+
+
+def without_rest(payload: bytes, start: int) -> bytes:
+    """The stream up to its end marker, which is looked for from `start`: where the entropy-coded bytes begin.
+
+    The same bytes where nothing but filling stands behind it: no decoder reads on, people may.
+    """
+    end = payload.find(_END, start) + len(_END)  # entropy-coded bytes cannot hold the marker
+    return payload[:end] if end > start and payload[end:].strip(b"\0\xff") else payload
 
 
 def _parts(jpeg: bytes) -> list[tuple[int, int, bytes]]:

@@ -23,7 +23,7 @@ from sarcoscope.core.geometry import Box, Rgb, Size
 from sarcoscope.core.slide import Level
 from sarcoscope.slides.base import PyramidSource
 from sarcoscope.slides.jpeg_pyramid import JpegLevel, JpegPyramid
-from sarcoscope.slides.jpeg_slots import head, leaves_slots_free, moved, without_words
+from sarcoscope.slides.jpeg_slots import head, leaves_slots_free, moved, without_rest, without_words
 from sarcoscope.slides.jpeg_tile import BadJpegError, HeaderReader, JpegHeader, complete, read_header
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.resample import WHITE
@@ -73,7 +73,7 @@ class TileCounts:
     copied: int = 0
     """Bit by bit as in the source."""
     trimmed: int = 0
-    """The same but for comments, EXIF and the like in their heads, which are dropped."""
+    """The same but for comments, EXIF and the like in their heads, and words behind their ends, which are dropped."""
     absent: int = 0
     """Not in the source: white."""
     recompressed: int = 0
@@ -119,10 +119,9 @@ def page_form(source: SlideSource, index: int) -> PageForm | None:
         return None  # a TIFF's tiles begin at the corner
     assert isinstance(source, JpegPyramid)
     header = _first_header(source, index, level)
-    form = None if header is None else form_of(header, level.tile, level.tables)
-    if form is None or (form.tables and not _shareable(form.tables)):
+    if header is None or (level.tables and not _shareable(level.tables)):
         return None
-    return form
+    return form_of(header, level.tile, without_words(level.tables))
 
 
 def write_rewrapped(
@@ -201,14 +200,18 @@ class StoredTiles:
         return self._white[0]
 
     def _wordless(self, jpeg: bytes) -> bytes:
-        if not self._wordless_head or not jpeg.startswith(self._wordless_head):
+        known, wordless = self._wordless_head, jpeg
+        if not known or not jpeg.startswith(known):
             wordless = without_words(jpeg)
-            if wordless != jpeg:
-                self.counts.trimmed += 1
-                return wordless
-            self._wordless_head = head(jpeg)
-        self.counts.copied += 1
-        return jpeg
+            known = head(wordless)
+            if wordless == jpeg:
+                self._wordless_head = known
+        wordless = without_rest(wordless, len(known))
+        if wordless == jpeg:
+            self.counts.copied += 1
+        else:
+            self.counts.trimmed += 1
+        return wordless
 
     def _recompressed(self, column: int, row: int) -> bytes:
         box, inside = self.level.tile_box(column, row), self.level.inside(column, row)

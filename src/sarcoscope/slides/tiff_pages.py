@@ -123,7 +123,8 @@ class About:
         return "|".join([f"{_FIRST_LINE}{'; ' if self.words else ''}{self.words}\r\n{kind}", *pairs])
 
 
-_FIRST_LINE: Final = "Aperio-style layout written by sarcoscope, not by a scanner"
+_FIRST_LINE: Final = "Aperio layout written by sarcoscope, not by a scanner"
+"""OpenSlide, Bio-Formats and tifffile know the layout by its first word."""
 
 
 def origin_of(path: Path) -> str | None:
@@ -158,7 +159,7 @@ def write_page(tiff: tifffile.TiffWriter, page: Page, about: About, *, first: bo
         software="sarcoscope",
         resolution=(10_000 / (about.mpp * about.size.width / size.width),) * 2,
         resolutionunit="CENTIMETER",
-        subfiletype=0 if first else 1,
+        subfiletype=0,  # as Aperio has it: tifffile takes a reduced image for the end of the levels
         iccprofile=about.icc_profile if first else None,
         metadata=None,
         contiguous=False,

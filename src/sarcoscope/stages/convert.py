@@ -23,6 +23,7 @@ from sarcoscope.core.geometry import Mpp
 from sarcoscope.formats.key_file import KeyFile
 from sarcoscope.stages.convert_one import SUFFIX, ConvertConfig, Converted, ConvertJob, Kind, Progress, convert_one
 from sarcoscope.stages.jobs import jobs_from_paths
+from sarcoscope.stages.outputs import remove_drafts
 
 OUT_SUFFIXES: Final[dict[str, Kind]] = {
     ".tif": "tiff",
@@ -135,6 +136,7 @@ def convert(jobs: Sequence[ConvertJob], config: ConvertConfig, listener: Listene
     """Convert slides, as many at a time as `config.workers`; one that fails is named and the others go on."""
     hears: Listener = listener or Silence()
     summary = ConvertSummary()
+    remove_drafts(job.target for job in jobs)
     if config.workers == 1 or len(jobs) == 1:
         for job in jobs:
             try:
@@ -143,8 +145,10 @@ def convert(jobs: Sequence[ConvertJob], config: ConvertConfig, listener: Listene
                 _fail(job, error, summary, hears)
         return summary
     left = _in_pool(jobs, config, summary, hears, min(config.workers, len(jobs)))
+    remove_drafts(job.target for job in left)
     for job in left:  # a process ended under them: one at a time shows which of them it was
         if _in_pool([job], config, summary, hears, 1):
+            remove_drafts([job.target])
             problem = "the process that converted it was ended from outside"
             _fail(job, SlideReadError(job.path, problem, "is there enough memory?"), summary, hears)
     return summary

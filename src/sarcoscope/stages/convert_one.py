@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from sarcoscope.slides.rewrap import (
 )
 from sarcoscope.slides.scale import require_scale
 from sarcoscope.slides.tiff_pages import About, origin_of
-from sarcoscope.stages.outputs import check_space, fingerprint, remove_drafts, replacing_folder, to_disk
+from sarcoscope.stages.outputs import check_space, drafting, fingerprint, replacing_folder, to_disk
 
 Kind = Literal["tiff", "dicom", "png", "jpeg"]
 KINDS: Final[tuple[Kind, ...]] = ("tiff", "dicom", "png", "jpeg")
@@ -36,6 +37,7 @@ SUFFIX: Final[dict[Kind, str]] = {"tiff": ".tif", "dicom": "", "png": ".png", "j
 _ORIGIN_SCHEMA: Final = 1
 """Goes up when the same source and options would give another file, so that older outputs are told apart."""
 _MARGIN_BYTES: Final = 64 * 1024 * 1024
+_OUR_NAME: Final = re.compile(r"level-\d+\.dcm")
 _OTHER_OUT: Final = "give another OUT, or --force to replace it"
 
 
@@ -73,6 +75,8 @@ class ConvertConfig:
             raise InputError(f"cannot convert to {self.to!r}", f"give one of {', '.join(KINDS)}")
         if self.to in {"tiff", "dicom"} and (self.region or self.out_mpp):
             raise InputError("a region or scale is for flat pictures", "add --to png or --to jpeg")
+        if self.out_mpp is not None and not 0 < self.out_mpp < float("inf"):
+            raise InputError(f"a picture of {self.out_mpp:g} um/px", "give a positive number")
         if self.to != "tiff" and self.keep_associated:
             raise InputError("label and macro are kept in TIFF only", "leave out --keep-associated or --to")
 
@@ -133,13 +137,15 @@ def convert_one(job: ConvertJob, config: ConvertConfig, progress: Progress) -> C
         about = About(size=source.info.size, mpp=scale.mpp, power=_sound_power(source.info))
         origin = _origin(source, about, config)
         _refuse_source(job, source.files)
-        remove_drafts(job.target)
+        if config.force and config.to == "dicom":
+            _refuse_strange_folder(job.target)
         if not config.force and found_origin(job.target, config.to, origin):
             return Converted(job=job, skipped=True, warnings=scale.warnings)
         about = replace(about, origin=origin, icc_profile=icc_profile(source))
         bytes_in = sum(file.stat().st_size for file in source.files)
         check_space(job.target, _need_bytes(source, about, config, bytes_in), config.spare_bytes)
-        levels, counts = _WRITERS[config.to](job, source, about, config, progress)
+        with drafting(job.target):
+            levels, counts = _WRITERS[config.to](job, source, about, config, progress)
     return Converted(
         job=job,
         skipped=False,
@@ -264,9 +270,21 @@ def _need_bytes(source: SlideSource, about: About, config: ConvertConfig, bytes_
 
 def _refuse_source(job: ConvertJob, files: Sequence[Path]) -> None:
     with writing(job.target):
-        same = job.target.exists() and any(job.target.samefile(file) for file in (job.path, *files))
-    if same:
-        raise ArtifactError(job.target, "is the slide itself", "give another OUT: a source is never replaced")
+        there = job.target.exists()
+        same = there and any(job.target.samefile(file) for file in (job.path, *files))
+        around = there and any(job.target.resolve() in file.resolve().parents for file in (job.path, *files))
+    if same or around:
+        what = "is the slide itself" if same else "is the folder that the slide lies in"
+        raise ArtifactError(job.target, what, "give another OUT: a source is never replaced")
+
+
+def _refuse_strange_folder(target: Path) -> None:
+    """Even `force` removes no folder that another software or a person filled: it may hold anything."""
+    with writing(target):
+        strange = target.is_dir() and any(not _OUR_NAME.fullmatch(entry.name) for entry in target.iterdir())
+    if strange:
+        problem = "is a folder that this command did not write"
+        raise ArtifactError(target, problem, "give another OUT, or move it away: --force replaces none of those")
 
 
 def _origin(source: SlideSource, about: About, config: ConvertConfig) -> str:

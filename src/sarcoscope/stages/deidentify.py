@@ -1,5 +1,6 @@
 """Copies of slides without what says whose they are, each checked again before it gets its name."""
 
+import os
 import shutil
 import uuid
 from collections import Counter
@@ -11,9 +12,10 @@ from typing import Protocol
 from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, SlideReadError, shown
 from sarcoscope.formats.atomic import writing
 from sarcoscope.formats.key_file import KeyFile
+from sarcoscope.slides.dicom import one_a_series
 from sarcoscope.slides.identity.inspecting import inspect_identity
 from sarcoscope.slides.identity.model import Cleaned, Finding, NewIdentity, content_digest
-from sarcoscope.stages.outputs import check_space, remove_drafts, to_disk
+from sarcoscope.stages.outputs import check_space, drafting, remove_drafts, to_disk
 
 _DIGITS = 12
 
@@ -103,7 +105,7 @@ def deidentify(paths: Sequence[Path], config: DeidentifyConfig, listener: Deiden
 
     Raises ArtifactError where the disk has not the room for all of them.
     """
-    unique = list(dict.fromkeys(paths))
+    unique = one_a_series(dict.fromkeys(paths))
     need = sum(_bytes_of(path) for path in unique) - _bytes_of(config.out)
     check_space(config.out if _is_name(config.out, unique) else config.out / "slides", max(0, need))
     names = _known_as(unique)
@@ -127,7 +129,9 @@ def _deidentify_one(
     pseudonym = f"slide-{digest[:_DIGITS]}" if keys is None else keys.pseudonym(known_as)
     identity = NewIdentity(pseudonym, digest)
     target = _target(cleaned, paths, config, identity)
-    if target.exists():
+    with writing(target):
+        there = os.path.lexists(target)
+    if there:
         if not cleaned.is_at(target, identity):
             problem = f"is there already and is not the copy of {shown(path)}"
             raise ArtifactError(target, problem, "move it away, or choose another folder")
@@ -149,29 +153,28 @@ def _target(cleaned: Cleaned, paths: Sequence[Path], config: DeidentifyConfig, i
 
 def _is_name(out: Path, paths: Sequence[Path]) -> bool:
     """Whether `out` is the name of a single file's copy: it ends as the file does, and is no folder."""
-    return len(paths) == 1 and out.suffix != "" and out.suffix.lower() == paths[0].suffix.lower() and not out.is_dir()
+    is_folder = os.path.isdir(out)  # noqa: PTH112 - Path.is_dir raises where it may not look
+    return len(paths) == 1 and out.suffix != "" and out.suffix.lower() == paths[0].suffix.lower() and not is_folder
 
 
 def _write(cleaned: Cleaned, target: Path, identity: NewIdentity) -> None:
     """Write a draft beside the target, look at it again, and give it its name if nothing is found any more."""
-    remove_drafts(target)
+    remove_drafts([target])
     draft = target.with_name(f".{target.stem}-{uuid.uuid4().hex}.part{target.suffix}")
-    try:
-        with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+    with writing(target), drafting(target):
+        try:
             cleaned.write(draft, identity)
             for file in draft.iterdir() if cleaned.folder else [draft]:
                 to_disk(file)
-        if left := inspect_identity(draft).findings:
-            what = f"{left[0].kind} in {left[0].where}"
-            raise SlideReadError(cleaned.path, f"its copy would still hold {what}", "report this; nothing was kept")
-        with writing(target):
+            if left := inspect_identity(draft).findings:
+                what = f"{left[0].kind} in {left[0].where}"
+                raise SlideReadError(cleaned.path, f"its copy would still hold {what}", "report this; nothing was kept")
             draft.rename(target)
-    finally:
-        if draft.is_dir():
-            shutil.rmtree(draft, ignore_errors=True)
-        else:
-            draft.unlink(missing_ok=True)
+        finally:
+            if draft.is_dir():
+                shutil.rmtree(draft)
+            else:
+                draft.unlink(missing_ok=True)
 
 
 def _known_as(paths: Sequence[Path]) -> dict[Path, str]:

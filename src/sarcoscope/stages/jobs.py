@@ -13,6 +13,7 @@ from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.truth import Truth
 from sarcoscope.formats.diagnoses import DiagnosisRecord
 from sarcoscope.formats.manifest import ManifestRow
+from sarcoscope.slides.dicom import one_a_series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,22 +97,29 @@ def slide_name(path: Path) -> str:
 
 
 def jobs_from_paths(paths: Sequence[Path], mpp: Mpp | None = None, *, mpp_override: bool = False) -> list[SlideJob]:
-    """A job a slide; a slide given twice counts once, equal names get their folder's name in front."""
+    """A job a slide; a slide given twice, or by several files of its DICOM series, counts once.
+
+    Equal names get their folder's name in front, and where that is equal too the ending of the file behind.
+    """
     unique: dict[Path, Path] = {}
-    for path in paths:
+    for path in one_a_series(paths):
         unique.setdefault(Path(os.path.realpath(path)), path)
-    names = Counter(slide_name(path).lower() for path in unique.values())
+    names = {real: slide_name(path) for real, path in unique.items()}
+    for longer in (_with_folder, _with_ending):
+        counts = Counter(name.lower() for name in names.values())
+        names = {real: name if counts[name.lower()] == 1 else longer(name, real) for real, name in names.items()}
     return [
-        SlideJob(
-            slide=safe_id(
-                slide_name(path) if names[slide_name(path).lower()] == 1 else f"{real.parent.name}-{slide_name(path)}"
-            ),
-            path=path,
-            mpp=mpp,
-            mpp_override=mpp_override,
-        )
+        SlideJob(slide=safe_id(names[real]), path=path, mpp=mpp, mpp_override=mpp_override)
         for real, path in unique.items()
     ]
+
+
+def _with_folder(name: str, real: Path) -> str:
+    return f"{real.parent.name}-{name}"
+
+
+def _with_ending(name: str, real: Path) -> str:
+    return f"{name}-{real.suffix.removeprefix('.')}"
 
 
 def jobs_from_manifest(

@@ -4,9 +4,11 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,8 @@ from sarcoscope.core.errors import ArtifactError
 from sarcoscope.formats.atomic import writing
 from sarcoscope.slides.file_bytes import FileBytes
 
+_DRAFT: Final = re.compile(r"\.(.+)-[0-9a-f]{32}\.part(.*)", re.DOTALL)
+"""The name of a draft, here and in `formats.atomic`: stem and suffix of its output."""
 _SAMPLE_BYTES: Final = 64 * 1024
 _SAMPLES: Final = 64
 
@@ -21,7 +25,7 @@ _SAMPLES: Final = 64
 def check_space(target: Path, need: int, spare: int = 0) -> None:
     """ArtifactError where the disk that `target` goes to has no room for `need` bytes beside `spare`."""
     folder = target.absolute().parent
-    while not folder.exists():
+    while not os.path.exists(folder):  # noqa: PTH110 - Path.exists raises where it may not look
         folder = folder.parent
     with writing(target):
         free = shutil.disk_usage(folder).free
@@ -30,19 +34,74 @@ def check_space(target: Path, need: int, spare: int = 0) -> None:
         raise ArtifactError(target, problem, "make room, or give an OUT on another disk")
 
 
-def remove_drafts(target: Path) -> None:
-    """Remove what a killed run left of this output."""
-    pattern = re.compile(rf"\.{re.escape(target.stem)}-[0-9a-f]{{32}}\.part{re.escape(target.suffix)}")
-    if not target.parent.is_dir():
-        return
-    with writing(target):
-        for entry in list(target.parent.iterdir()):
-            if not pattern.fullmatch(entry.name):
+def remove_drafts(targets: Iterable[Path]) -> None:
+    """Remove what a killed run left of these outputs; nothing where another run is writing into their folder."""
+    for folder, inside in groupby(sorted(targets), key=lambda target: target.parent):
+        names = {(one.stem, one.suffix) for one in inside}
+        with writing(folder), _opened(folder) as opened:
+            if not folder.is_dir() or not _alone(opened):
                 continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+            for entry in list(folder.iterdir()):
+                draft = _DRAFT.fullmatch(entry.name)
+                if draft is None or draft.groups() not in names:
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
+
+
+@contextmanager
+def drafting(target: Path) -> Iterator[None]:
+    """While a draft of `target` is written, no other run takes it for one that a killed run left."""
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(target.parent) as opened:
+        _share(opened)
+        yield
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """A folder that can be locked, None where there is no such thing; the system lets go of it with the process."""
+    try:
+        opened = None if sys.platform == "win32" else os.open(folder, os.O_RDONLY)
+    except OSError:
+        opened = None  # a folder that may not be listed, or is none, which its reader or writer tells
+    try:
+        yield opened
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+if sys.platform == "win32":
+
+    def _alone(opened: int | None) -> bool:  # noqa: ARG001 - folders cannot be locked there
+        """Whether no draft is being written, as far as the file system can tell."""
+        return True
+
+    def _share(opened: int | None) -> None:
+        """Say that a draft is being written."""
+else:
+    import fcntl
+
+    def _alone(opened: int | None) -> bool:
+        """Whether no draft is being written, as far as the file system can tell."""
+        try:
+            if opened is not None:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a network drive without locks
+            return True
+        return True
+
+    def _share(opened: int | None) -> None:
+        """Say that a draft is being written."""
+        with suppress(OSError):  # a network drive without locks
+            if opened is not None:
+                fcntl.flock(opened, fcntl.LOCK_SH)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ _VERSION: Final = r"v[A-Z]{0,3}\d{1,3}(\.\d{1,4}){0,3}( \d{1,3})?"
 _HARMLESS_WORDS: Final = re.compile(
     rf"Aperio|Aperio Image Library( {_VERSION})?"
     rf"|Aperio Leica Biosystems [A-Z]{{2,4}}\d{{2,4}}( [A-Z]{{2,3}})?( {_VERSION})?"
-    r"|Aperio-style layout written by sarcoscope, not by a scanner"
+    r"|Aperio layout written by sarcoscope, not by a scanner"
     r"|synthetic phantom drawn by sarcoscope, of no clinical meaning|self-test"
     r"|\d+x\d+( \[\d+,\d+[ ,]\d+x\d+\]| -> \d+x\d+| \(\d+x\d+\)| -| [A-Z0-9]{3,8}/[A-Z0-9]{2,6}| Q=\d{1,3})*"
     r"|thumbnail \d+x\d+"

@@ -12,11 +12,24 @@ from sarcoscope.slides.identity.byte_ranges import merged
 from sarcoscope.slides.identity.jpeg_notes import blank_notes
 from sarcoscope.slides.identity.model import Finding, Kind, Patch, PatchedFile, zeros
 from sarcoscope.slides.identity.pictures import same_shape, whited_out
-from sarcoscope.slides.identity.strangers import blank_rest
-from sarcoscope.slides.kfb_layout import HEADER_BYTES, SCAN_SECONDS, SCAN_TIME, KfbImage, KfbLayout, read_layout
+from sarcoscope.slides.identity.strangers import blank_rest, printable
+from sarcoscope.slides.kfb_layout import (
+    HEADER_BYTES,
+    RECORD_BYTES,
+    SCAN_SECONDS,
+    SCAN_TIME,
+    TILE_RECORD_BYTES,
+    KfbImage,
+    KfbLayout,
+    read_layout,
+)
 
 _UNKNOWN: Final = (Span(8, 4), Span(36, 4), Span(80, 4), Span(84, 4))
 """Numbers of the header that nobody has explained."""
+_UNKNOWN_OF_RECORD: Final = (Span(4, 4), Span(28, 20))
+_UNKNOWN_OF_TILE: Final = (Span(24, 8), Span(44, 16))
+"""The same of the record of an associated image, and of a tile; from the record's start."""
+_RECORDS_AT_ONCE: Final = 65_536
 _VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
 _KINDS: Final[dict[str, Kind]] = {"label": "label image", "macro": "macro image", "preview": "other image"}
 
@@ -42,6 +55,9 @@ def _inspect(data: FileBytes, layout: KfbLayout) -> PatchedFile:
         if value := int.from_bytes(data.read(span.start, span.length), "little"):
             findings.append(Finding(kind, where, str(value)))
             patches += zeros(span.start, span.stop)
+    for found, blank in (*(_record(data, *one) for one in _records(layout)), _index(data, layout)):
+        findings += found
+        patches += blank
     findings += _extension(data, layout)
     patches += zeros(layout.extension.start, layout.extension.stop)
     for image in layout.images:
@@ -65,6 +81,37 @@ def _stays(layout: KfbLayout, image: KfbImage) -> bool:
     return image.name == "preview" and same_shape(layout.header.size, image.size)
 
 
+def _records(layout: KfbLayout) -> list[tuple[str, int]]:
+    """The records of associated images, and where; also those of images that have no bytes."""
+    header = layout.header
+    places = (("macro", header.macro_at), ("label", header.label_at), ("preview", header.preview_at))
+    return [(name, at) for name, at in places if at]
+
+
+def _record(data: FileBytes, name: str, at: int) -> tuple[list[Finding], list[Patch]]:
+    """What an associated image's record holds beside the numbers that are known."""
+    spans = [Span(at + span.start, span.length) for span in _UNKNOWN_OF_RECORD]
+    said = b"".join(data.read(span.start, span.length) for span in spans)
+    if not said.strip(b"\0"):
+        return [], []
+    finding = Finding("other field", f"the record of the {name} image: unknown bytes", printable(said))
+    return [finding], [patch for span in spans for patch in zeros(span.start, span.stop)]
+
+
+def _index(data: FileBytes, layout: KfbLayout) -> tuple[list[Finding], list[Patch]]:
+    """The same of the tiles' records, a block of them at a time."""
+    patches: list[Patch] = []
+    for start in range(layout.index.start, layout.index.stop, _RECORDS_AT_ONCE * TILE_RECORD_BYTES):
+        length = min(_RECORDS_AT_ONCE * TILE_RECORD_BYTES, layout.index.stop - start)
+        records = np.frombuffer(data.read(start, length), np.uint8).reshape(-1, TILE_RECORD_BYTES)
+        cleaned = records.copy()
+        for span in _UNKNOWN_OF_TILE:
+            cleaned[:, span.start : span.stop] = 0
+        if not np.array_equal(cleaned, records):
+            patches.append(Patch(start, cleaned.tobytes()))
+    return [Finding("other field", "the tile index: unknown bytes")] if patches else [], patches
+
+
 def _extension(data: FileBytes, layout: KfbLayout) -> list[Finding]:
     if layout.texts:
         texts = [text for text, _ in layout.texts]
@@ -77,5 +124,6 @@ def _extension(data: FileBytes, layout: KfbLayout) -> list[Finding]:
 def _places(layout: KfbLayout) -> list[tuple[int, int]]:
     """Header, extension, index, images: what is known beside the tiles."""
     spans = [Span(0, HEADER_BYTES), layout.extension, layout.index]
-    spans += [part for image in layout.images for part in (image.record, image.jpeg)]
+    spans += [Span(at, RECORD_BYTES) for _, at in _records(layout)]
+    spans += [image.jpeg for image in layout.images]
     return [(span.start, span.stop) for span in spans]
