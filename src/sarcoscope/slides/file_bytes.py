@@ -2,11 +2,14 @@
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from sarcoscope.core.errors import SlideOpenError, SlideReadError
 
+_PREAD: Final[Callable[[int, int, int], bytes] | None] = getattr(os, "pread", None)
+"""Windows has no read by position."""
 _AGAIN: Final = "copy it from the scanner again"
 
 
@@ -43,18 +46,17 @@ class FileBytes:
         self._file.close()
 
     def _read(self, offset: int, length: int) -> bytes:
-        parts: list[bytes] = []
-        while length > 0:
-            part = self._read_once(offset, length)
-            if not part:
+        found = self._read_once(offset, length)
+        while 0 < len(found) < length:  # rare: a system may give less than asked
+            more = self._read_once(offset + len(found), length - len(found))
+            if not more:
                 break
-            parts.append(part)
-            offset, length = offset + len(part), length - len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            found += more
+        return found
 
     def _read_once(self, offset: int, length: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), length, offset)
-        with self._seeking:  # Windows has no read by position
+        if _PREAD is not None:
+            return _PREAD(self._file.fileno(), length, offset)
+        with self._seeking:
             self._file.seek(offset)
             return self._file.read(length)

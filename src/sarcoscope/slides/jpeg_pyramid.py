@@ -7,7 +7,7 @@ asked for is coarser than the level, the decoder's scaled inverse DCT gives 1/2,
 import threading
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
@@ -44,18 +44,21 @@ class TileTable:
         offsets: npt.NDArray[np.int64],
         lengths: npt.NDArray[np.int64],
     ) -> None:
-        """`cells` are row * columns + column; of several entries for one cell the first counts."""
+        """`cells` are row * columns + column, all on the grid; of several entries for one cell the first counts."""
         self.columns, self.rows = columns, rows
         self._cells, first = np.unique(cells, return_index=True)
         self._offsets, self._lengths = offsets[first], lengths[first]
+        self._full = len(self._cells) == columns * rows
 
     def find(self, column: int, row: int) -> tuple[int, int] | None:
         """Offset and length in bytes, None for a tile that the file does not hold."""
-        cell = row * self.columns + column
-        at = int(np.searchsorted(self._cells, cell))
-        if at == len(self._cells) or self._cells[at] != cell or self._lengths[at] == 0:
-            return None
-        return int(self._offsets[at]), int(self._lengths[at])
+        at = cell = row * self.columns + column
+        if not self._full:
+            at = int(np.searchsorted(self._cells, cell))
+            if at == len(self._cells) or self._cells[at] != cell:
+                return None
+        length = int(self._lengths[at])
+        return (int(self._offsets[at]), length) if length else None
 
     def present(self, columns: range, rows: range) -> Iterator[tuple[int, int]]:
         """Column and row of the tiles held in a part of the grid, row by row; absent ones cost nothing."""
@@ -141,6 +144,7 @@ class JpegPyramid(PyramidSource):
         self._kept_bytes = 0
         self._keeping = threading.Lock()
         self._headers = HeaderReader()
+        self._scratch = threading.local()
 
     @override
     def read(self, box: Box, out: Size) -> Rgb:
@@ -172,7 +176,7 @@ class JpegPyramid(PyramidSource):
         columns = range((box_lv.left - from_x) // tile.width, -(-(box_lv.right - from_x) // tile.width))
         rows = range((box_lv.top - from_y) // tile.height, -(-(box_lv.bottom - from_y) // tile.height))
         pixels = np.empty((box_lv.height, box_lv.width, 3), np.uint8)
-        cells = _all_cells(columns, rows)
+        cells: Iterable[tuple[int, int]] = [(column, row) for row in rows for column in columns]
         if self.absent_is_white:
             pixels.fill(WHITE)
             cells = source.table.present(columns, rows)
@@ -189,14 +193,18 @@ class JpegPyramid(PyramidSource):
         return pixels
 
     def _tile(self, view: _Scaled, column: int, row: int, tile: Size, *, keep: bool) -> Rgb:
-        """The pixels of a tile at 1/shrink: (tile.height, tile.width, 3), white behind the edge of the level."""
+        """The pixels of a tile at 1/shrink: (tile.height, tile.width, 3), white behind the edge of the level.
+
+        Not to be kept by the caller, unless told to `keep` them: the next tile of this thread overwrites them.
+        """
         key = (view.level, view.shrink, column, row)
-        with self._keeping:
-            if (kept := self._kept.get(key)) is not None:
-                self._kept.move_to_end(key)
-                return kept
+        if self._kept:  # a grid that follows the file's own tiles keeps none
+            with self._keeping:
+                if (kept := self._kept.get(key)) is not None:
+                    self._kept.move_to_end(key)
+                    return kept
         try:
-            pixels = self._decoded(view, column, row, tile)
+            pixels = self._decoded(view, column, row, tile, into=None if keep else self._room(view.level))
         except BadJpegError as error:
             pixels = self._fetch_damaged(view.level, column, row, error)
             pixels = _shrunk(pixels, tile)
@@ -209,12 +217,20 @@ class JpegPyramid(PyramidSource):
                     self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
         return pixels
 
-    def _decoded(self, view: _Scaled, column: int, row: int, tile: Size) -> Rgb:
+    def _room(self, level: int) -> npt.NDArray[np.uint8]:
+        """Room of this thread's own for a decoded tile."""
+        tile = self._jpeg_level(level).tile
+        room: npt.NDArray[np.uint8] | None = getattr(self._scratch, "room", None)
+        if room is None or room.size < tile.width * tile.height * 3:
+            room = self._scratch.room = np.empty(tile.width * tile.height * 3, np.uint8)
+        return room
+
+    def _decoded(self, view: _Scaled, column: int, row: int, tile: Size, into: npt.NDArray[np.uint8] | None) -> Rgb:
         found = self._jpeg(view.level, column, row)
         if found is None:
             return _shrunk(self._fetch_absent(view.level, column, row), tile)
         jpeg, header = found
-        pixels = decode(jpeg, header.size, view.shrink)
+        pixels = decode(jpeg, header.size, view.shrink, into)
         if pixels.shape[:2] == (tile.height, tile.width):
             return pixels
         whole = np.full((tile.height, tile.width, 3), WHITE, np.uint8)
@@ -268,10 +284,6 @@ class JpegPyramid(PyramidSource):
     def _release(self) -> None:
         self._data.close()
         self._kept.clear()
-
-
-def _all_cells(columns: range, rows: range) -> Iterator[tuple[int, int]]:
-    return ((column, row) for row in rows for column in columns)
 
 
 def _shrunk(pixels: Rgb, tile: Size) -> Rgb:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 
 from sarcoscope.core.geometry import Rgb, Size
@@ -148,14 +149,18 @@ def scaled(size: Size, shrink: int) -> Size:
     return Size(-(-size.width // shrink), -(-size.height // shrink))
 
 
-def decode(jpeg: bytes, size: Size, shrink: int = 1) -> Rgb:
+def decode(jpeg: bytes, size: Size, shrink: int = 1, into: npt.NDArray[np.uint8] | None = None) -> Rgb:
     """Pixels of a complete stream of `size` px at 1/`shrink` (1, 2, 4, 8): (height, width, 3) uint8, sides rounded up.
 
+    They lie at the beginning of `into`, a flat array with room for them, where one is given: fresh memory costs a
+    tenth of the time of decoding a tile.
     The caller has checked the size by `read_header`. Raises BadJpegError for a stream that the decoder finds damaged.
     """
     out = scaled(size, shrink)
     try:
-        pixels = simplejpeg.decode_jpeg(jpeg, "RGB", min_height=out.height, min_width=out.width, min_factor=1)
+        pixels = simplejpeg.decode_jpeg(
+            jpeg, "RGB", min_height=out.height, min_width=out.width, min_factor=1, buffer=into
+        )
     except ValueError as error:
         raise BadJpegError(f"is a damaged JPEG ({error})") from error
     if pixels.shape != (out.height, out.width, 3):

@@ -82,8 +82,11 @@ def best_level(levels: Sequence[Level], downsample: float) -> int:
 
 def read_box(box: Box, out: Size, *, levels: Sequence[Level], fetch: Fetch) -> Rgb:
     """Pixels of `box` (level-0 px) as (out.height, out.width, 3) uint8, white outside; what `SlideSource.read` does."""
+    full = levels[0].size
+    if (out.width, out.height) == (box.width, box.height) and _is_one_block_inside(box, full):
+        return fetch(0, box)  # as stored, which is what tiles at native scale are
     index = best_level(levels, min(box.width / out.width, box.height / out.height))
-    full, level = levels[0].size, levels[index]
+    level = levels[index]
     across = _span(box.left, box.right, full.width, level.size.width, level.downsample)
     down = _span(box.top, box.bottom, full.height, level.size.height, level.downsample)
     split_x = math.ceil(across.length / out.width / _PIXEL_SIDE_LV)
@@ -107,6 +110,11 @@ def read_box(box: Box, out: Size, *, levels: Sequence[Level], fetch: Fetch) -> R
             pixels_of_level,
         )
     return whole
+
+
+def _is_one_block_inside(box: Box, full: Size) -> bool:
+    inside = box.left >= 0 and box.top >= 0 and box.right <= full.width and box.bottom <= full.height
+    return inside and box.width * box.height <= _BLOCK_SIDE_LV * _PIXEL_SIDE_LV
 
 
 def area_average(pixels: Rgb, across: tuple[float, float], down: tuple[float, float], out: Size) -> Rgb:
