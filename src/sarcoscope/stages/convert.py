@@ -264,7 +264,7 @@ def _in_pool(
         for job in jobs:
             try:
                 running[pool.submit(_work, job, replace(config, workers=1))] = job
-            except BrokenProcessPool:
+            except (BrokenProcessPool, OSError):  # the latter where a pool breaks while it starts a process
                 broken.append(job)
         while running:
             finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
