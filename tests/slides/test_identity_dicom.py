@@ -6,6 +6,7 @@ import numpy as np
 import openslide
 import pydicom
 import pytest
+import wsidicom  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileDataset
@@ -18,7 +19,6 @@ from sarcoscope.slides.identity.inspecting import inspect_identity
 from sarcoscope.slides.identity.model import NewIdentity
 from tests.slides.identity_checks import PSEUDONYM, assert_gone, assert_same_slide, copy_of
 
-wsidicom = pytest.importorskip("wsidicom")
 _NAME = "dicom_CMU-1-Small-Region"
 _PLANTED = {
     "PatientName": "Doe^Jane^Planted",

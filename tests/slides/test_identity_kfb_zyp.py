@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import kfbslide  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,7 +20,6 @@ from tests.slides.images import tissue
 
 _SLIDE = tissue(900, 700)
 _MACRO, _LABEL, _PREVIEW, _GLASS = tissue(300, 200, 1), tissue(120, 150, 2), tissue(180, 140, 3), tissue(300, 100, 4)
-kfbslide = pytest.importorskip("kfbslide")
 _VERSIONS = ("1.10", "2.01")
 
 
