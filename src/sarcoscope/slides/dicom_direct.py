@@ -14,7 +14,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from sarcoscope.core.errors import SlideError, SlideOpenError, SlideReadError
-from sarcoscope.core.geometry import Box, Rgb, Size
+from sarcoscope.core.geometry import Rgb, Size
 from sarcoscope.slides.base import PyramidSource
 from sarcoscope.slides.dicom import dicom_files, slide_series
 from sarcoscope.slides.dicom_frames import (
@@ -29,10 +29,11 @@ from sarcoscope.slides.dicom_frames import (
     read_image,
 )
 from sarcoscope.slides.file_bytes import FileBytes
-from sarcoscope.slides.jpeg_pyramid import TILE_BYTES_MAX, TILE_SIDE_MAX, JpegLevel, JpegPyramid, TileTable
+from sarcoscope.slides.jpeg_pyramid import TILE_BYTES_MAX, TILE_SIDE_MAX, JpegLevel, TileTable
 from sarcoscope.slides.jpeg_tile import BadJpegError, JpegHeader, read_header
 from sarcoscope.slides.openslide_reader import OpenSlideReader
 from sarcoscope.slides.trial import survives_openslide
+from sarcoscope.slides.twin_pyramid import TwinPyramid
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,12 @@ class FrameLevel(JpegLevel):
         return frame_bytes(self.data, start, self.starts, TILE_BYTES_MAX)
 
 
-class DicomJpegReader(JpegPyramid):
+class DicomJpegReader(TwinPyramid):
     """A `SlideSource` over the JPEG frames of a series, beside its OpenSlide reader, which it closes."""
 
     def __init__(self, twin: OpenSlideReader, levels: list[FrameLevel | None]) -> None:
         held = [level.data for level in levels if level is not None]
-        super().__init__(twin.path, twin.files, twin.info, held[0], levels)
-        self._twin = twin
+        super().__init__(twin, held[0], levels)
         self._held = held
 
     @override
@@ -76,23 +76,10 @@ class DicomJpegReader(JpegPyramid):
         raise SlideReadError(self.path, f"level {level} holds no frame {column}, {row}")  # a full level holds all
 
     @override
-    def _fetch_plain(self, level: int, box_lv: Box) -> Rgb:
-        return self._twin.read_level(level, box_lv)
-
-    @override
-    def _fetch_associated(self, name: str) -> Rgb:
-        return self._twin.associated(name)
-
-    @override
-    def _fetch_icc_profile(self) -> bytes | None:
-        return self._twin.icc_profile()
-
-    @override
     def _release(self) -> None:
         super()._release()
         for data in self._held:
             data.close()
-        self._twin.close()
 
 
 def open_dicom(path: Path, by_openslide: Callable[[Path], OpenSlideReader]) -> PyramidSource:

@@ -20,10 +20,11 @@ from sarcoscope.core.slide import SlideInfo
 from sarcoscope.slides.base import PyramidSource
 from sarcoscope.slides.file_bytes import FileBytes
 from sarcoscope.slides.foreign import DECODER_ERRORS
-from sarcoscope.slides.jpeg_pyramid import TILE_SIDE_MAX, JpegLevel, JpegPyramid, TileTable
+from sarcoscope.slides.jpeg_pyramid import TILE_SIDE_MAX, JpegLevel, TileTable
 from sarcoscope.slides.jpeg_tile import BadJpegError
 from sarcoscope.slides.openslide_reader import OpenSlideReader
 from sarcoscope.slides.resample import WHITE
+from sarcoscope.slides.twin_pyramid import TwinPyramid
 
 _VENDORS: Final = frozenset({"aperio", "generic-tiff"})
 """Of OpenSlide's TIFF families those whose levels are single grids of tiles that neither overlap nor leave gaps."""
@@ -35,12 +36,11 @@ _TAGS_MAX: Final = 10_000_000
 """Most tiles of a level; 10 million of 256 px are 800,000 px a side."""
 
 
-class TiffJpegReader(JpegPyramid):
+class TiffJpegReader(TwinPyramid):
     """A `SlideSource` over the JPEG tiles of a TIFF, beside the OpenSlide reader of the same file, which it closes."""
 
     def __init__(self, twin: OpenSlideReader, levels: list[JpegLevel | None]) -> None:
-        super().__init__(twin.path, twin.files, twin.info, FileBytes(twin.path), levels)
-        self._twin = twin
+        super().__init__(twin, FileBytes(twin.path), levels)
 
     @override
     def _fetch_absent(self, level: int, column: int, row: int) -> Rgb:
@@ -54,23 +54,6 @@ class TiffJpegReader(JpegPyramid):
     @override
     def _fetch_damaged(self, level: int, column: int, row: int, error: BadJpegError) -> Rgb:
         return self._fetch_absent(level, column, row)
-
-    @override
-    def _fetch_plain(self, level: int, box_lv: Box) -> Rgb:
-        return self._twin.read_level(level, box_lv)
-
-    @override
-    def _fetch_associated(self, name: str) -> Rgb:
-        return self._twin.associated(name)
-
-    @override
-    def _fetch_icc_profile(self) -> bytes | None:
-        return self._twin.icc_profile()
-
-    @override
-    def _release(self) -> None:
-        super()._release()
-        self._twin.close()
 
 
 def with_direct_path(twin: OpenSlideReader) -> PyramidSource:

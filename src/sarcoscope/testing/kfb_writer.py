@@ -94,8 +94,7 @@ def write_kfb(
         file.seek(places["tiles"])
         file.writelines(tiles.values())
         offset = places["tiles"] - places["index"]
-        for (*box, level), jpeg in zip(records, tiles.values(), strict=True):
-            x, y, width, height = box
+        for (x, y, width, height, level), jpeg in zip(records, tiles.values(), strict=True):
             power = magnification / 2**level
             file.write(tile_record((x, y, width, height), power, length=len(jpeg), offset=offset))
             offset += len(jpeg)
