@@ -73,7 +73,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 	--no-annotate --no-header --exclude-newer $(shell date -d '7 days ago' +%F) --constraint requirements/constraints.txt
 lock:
 	$(COMPILE) pyproject.toml requirements/build.in --output-file requirements/run.txt
-	$(COMPILE) pyproject.toml requirements/build.in --extra train --group dev --output-file requirements/test.txt
+	$(COMPILE) pyproject.toml requirements/build.in --extra train --extra cluster --group dev --output-file requirements/test.txt
 
 clean:
 	rm -rf $(RUN) $(DEV) demo phantom-work .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,26 @@
+"""What a slide looks like in numbers: its brightness, contrast and stains, for evening slides out."""
+
+from dataclasses import dataclass
+
+from sarcoscope.core.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appearance:
+    """Measured over the stained px of a slide's tiles, or the target that slides are brought to."""
+
+    brightness: float
+    """Mean of L* (CIELAB, D65), 0..100."""
+    contrast: float
+    """Standard deviation of L*, above 0."""
+    lab_mean: tuple[float, float, float]
+    """Mean of l, alpha, beta of Ruderman's space (Reinhard 2001)."""
+    lab_std: tuple[float, float, float]
+    stains: tuple[tuple[float, float, float], tuple[float, float, float]]
+    """Unit vectors of optical density (red, green, blue) of hematoxylin and eosin (Macenko 2009)."""
+    saturation: tuple[float, float]
+    """99th percentile of the concentration of each stain."""
+
+    def __post_init__(self) -> None:
+        if not self.contrast > 0 or not all(value > 0 for value in (*self.lab_std, *self.saturation)):
+            raise InputError(f"appearance {self}", "spreads and saturations must be above 0")
