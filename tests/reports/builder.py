@@ -59,7 +59,7 @@ def bundle() -> Bundle:
 
 
 def grid(columns: int, rows: int, side_l0: int = 1024) -> list[Tile]:
-    """An ellipse of tissue in a grid: kept inside, little tissue at the rim, some pen and blur, blank outside."""
+    """An ellipse of tissue in a grid: kept inside, little tissue at the rim, some of every fault, blank outside."""
     tiles = []
     for row in range(rows):
         for column in range(columns):
@@ -67,9 +67,9 @@ def grid(columns: int, rows: int, side_l0: int = 1024) -> list[Tile]:
             radius = (across / 0.82) ** 2 + (down / 0.78) ** 2
             dropped = None if radius < 0.85 else DropReason.LITTLE_TISSUE if radius < 1.1 else DropReason.BLANK
             if dropped is None and 0.25 < across < 0.5 and down > 0.35:
-                dropped = DropReason.PEN
+                dropped = DropReason.PEN if across < 0.4 else DropReason.FOLD
             if dropped is None and across < -0.5 and -0.2 < down < 0.2:
-                dropped = DropReason.BLURRED
+                dropped = DropReason.BLURRED if down < 0.1 else DropReason.OUT_OF_FOCUS
             box = Box(column * side_l0, row * side_l0, side_l0, side_l0)
             tissue = 0.0 if dropped is DropReason.BLANK else 0.9
             tiles.append(Tile(row=row, column=column, box=box, tissue=tissue, dropped=dropped))

@@ -1,14 +1,28 @@
+from itertools import combinations
 from pathlib import Path
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sarcoscope.core.errors import InputError
+from sarcoscope.core.tile import DropReason
 from sarcoscope.formats.diagnoses import read_diagnosis
-from sarcoscope.reports.colors import INK, WHITE, ink_on, luminance, parse_color, tile_alpha
+from sarcoscope.reports.colors import DROP_COLORS, INK, WHITE, Color, ink_on, luminance, parse_color, tile_alpha
 from sarcoscope.reports.drawing import fit, font, wrap
-from sarcoscope.reports.wording import headline, length, nice_length, percent, plural, refined_headline, seconds
+from sarcoscope.reports.wording import (
+    DROPPED_WORDS,
+    headline,
+    length,
+    nice_length,
+    percent,
+    plural,
+    refined_headline,
+    seconds,
+)
 from tests.reports.builder import CLASSES
 
 
@@ -25,6 +39,33 @@ def test_text_on_class_colours_is_readable() -> None:
         assert (light + 0.05) / (dark + 0.05) >= 3.9
     assert ink_on(WHITE) == INK
     assert ink_on(INK) == WHITE
+
+
+def as_seen(color: Color, lacking: str) -> npt.NDArray[np.float64]:
+    """CIELAB of a colour as somebody sees it who lacks a cone. Vienot 1999."""
+    rgb = np.array(color) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    cones = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
+    sight = {
+        "none": np.eye(3),
+        "red": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]]),
+        "green": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]]),
+    }
+    seen = np.clip(np.linalg.inv(cones) @ sight[lacking] @ cones @ linear, 0, 1)
+    display = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
+    return np.asarray(cv2.cvtColor(display.astype(np.float32)[None, None], cv2.COLOR_RGB2LAB), np.float64)[0, 0]
+
+
+@pytest.mark.parametrize("lacking", ["none", "red", "green"])
+def test_reasons_for_dropping_have_colours_that_everybody_tells_apart(lacking: str) -> None:
+    assert set(DROP_COLORS) == set(DropReason)
+    seen = [as_seen(color, lacking) for color in DROP_COLORS.values()]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 20  # 2.3 can just be seen
+
+
+def test_every_reason_for_dropping_has_words_of_its_own() -> None:
+    assert set(DROPPED_WORDS) == {str(reason) for reason in DropReason}
+    assert len(set(DROPPED_WORDS.values())) == len(DropReason)
 
 
 def test_opacity_grows_from_chance_to_certainty() -> None:

@@ -1,8 +1,10 @@
-"""Class colours, and what can be read on them."""
+"""Colours of classes and of dropped tiles, and what can be read on them."""
 
 import re
+from collections.abc import Mapping
 
 from sarcoscope.core.errors import InputError
+from sarcoscope.core.tile import DropReason
 
 Color = tuple[int, int, int]
 """Red, green, blue, 0..255, sRGB."""
@@ -14,6 +16,17 @@ EMPTY: Color = (240, 242, 244)
 DROPPED: Color = (88, 96, 105)
 WHITE: Color = (255, 255, 255)
 NOTICE: Color = (122, 74, 0)
+
+DROP_COLORS: Mapping[DropReason, Color] = {
+    DropReason.BLANK: (176, 184, 192),
+    DropReason.LITTLE_TISSUE: (240, 228, 66),
+    DropReason.PEN: (0, 158, 115),
+    DropReason.BLURRED: (0, 114, 178),
+    DropReason.FOLD: (213, 94, 0),
+    DropReason.OUT_OF_FOCUS: (86, 180, 233),
+    DropReason.NOT_SELECTED: (88, 96, 105),
+}
+"""Where no class colours stand beside them: faults from the palette of Okabe and Ito, what is no fault in grey."""
 
 
 def parse_color(text: str) -> Color:

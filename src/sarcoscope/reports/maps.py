@@ -93,8 +93,8 @@ def legend_entries(record: DiagnosisRecord) -> list[LegendEntry]:
     entries.append(LegendEntry("ramp", "", "", "stronger colour: higher probability"))
     dropped = [
         LegendEntry("dropped", DROPPED_WORDS[str(reason)], f"{count:,}", "dropped", reason=reason)
-        for reason in (DropReason.LITTLE_TISSUE, DropReason.PEN, DropReason.BLURRED)
-        if (count := record.tiles.dropped.get(str(reason), 0))
+        for reason in DropReason
+        if reason is not DropReason.BLANK and (count := record.tiles.dropped.get(str(reason), 0))
     ]
     return [*entries, *dropped]
 

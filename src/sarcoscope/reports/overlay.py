@@ -57,13 +57,21 @@ def _outline(image: Rgba, at: Placed, reason: DropReason) -> None:
 
 
 def hatching(height: int, width: int, reason: DropReason) -> npt.NDArray[np.bool_]:
-    """(height, width) of hatched px: marker ink rises to the right, blur falls, the others have none."""
+    """(height, width) of hatched px: one look a reason, none for too little tissue and blank glass.
+
+    Marker ink rises to the right, blur falls, a fold is crossed by upright lines and lost focus by level ones;
+    what was not selected is dotted.
+    """
     rows, columns = np.ogrid[:height, :width]
-    if reason is DropReason.PEN:
-        return np.asarray((rows + columns) % _HATCH_PX == 0)
-    if reason is DropReason.BLURRED:
-        return np.asarray((rows - columns) % _HATCH_PX == 0)
-    return np.zeros((height, width), bool)
+    even = np.zeros((height, width), np.intp)
+    lines = {
+        DropReason.PEN: rows + columns,
+        DropReason.BLURRED: rows - columns,
+        DropReason.FOLD: columns + even,
+        DropReason.OUT_OF_FOCUS: rows + even,
+        DropReason.NOT_SELECTED: np.maximum(rows % _HATCH_PX, columns % _HATCH_PX),
+    }
+    return np.asarray(lines[reason] % _HATCH_PX == 0) if reason in lines else np.zeros((height, width), bool)
 
 
 def draw_overlay(

@@ -8,9 +8,12 @@ DROPPED_WORDS: Mapping[str, str] = {
     "blank": "blank glass",
     "little_tissue": "too little tissue",
     "pen": "marker ink",
-    "blurred": "out of focus",
+    "blurred": "blurred",
+    "fold": "folded section",
+    "out_of_focus": "partly out of focus",
+    "not_selected": "fewer nuclei than others",
 }
-"""Reasons for dropping a tile, in words; an unknown reason stands as it is."""
+"""Every `DropReason` in words; an unknown reason stands as it is."""
 
 
 def percent(share: float | None) -> str:
