@@ -31,30 +31,35 @@ def reading_mpp(source: SlideSource, scale: Scale, config: TilingConfig) -> Mpp:
     )
 
 
-def grid_boxes(size_l0: Size, side_l0: float) -> tuple[npt.NDArray[np.int64], Size | None]:
+def grid_boxes(
+    size_l0: Size, side_l0: float, stride_l0: float | None = None
+) -> tuple[npt.NDArray[np.int64], Size | None]:
     """Whole cells of a regular grid from the origin, row by row.
 
-    Cell k spans level-0 px round(k * side) to round((k + 1) * side), so that the edges of a grid with
-    twice the side are every second edge of this one, whatever the rounding.
+    Cell k spans level-0 px round(k * stride) to round(k * stride + side), so that the edges of a grid with
+    twice the side are every second edge of this one, whatever the rounding. Without a stride cells touch.
 
     Returns:
         (N, 4) int64 of left, top, width, height in level-0 px, and the grid's size in cells, None where
         the slide is smaller than a cell.
     """
-    across = _edges(size_l0.width, side_l0)
-    down = _edges(size_l0.height, side_l0)
-    columns, rows = len(across) - 1, len(down) - 1
-    if columns < 1 or rows < 1:
+    stride = side_l0 if stride_l0 is None else stride_l0
+    left, right = _spans(size_l0.width, side_l0, stride)
+    top, bottom = _spans(size_l0.height, side_l0, stride)
+    if not len(left) or not len(top):
         return np.empty((0, 4), np.int64), None
-    boxes = np.empty((rows, columns, 4), np.int64)
-    boxes[..., 0] = across[:-1]
-    boxes[..., 1] = down[:-1, None]
-    boxes[..., 2] = np.diff(across)
-    boxes[..., 3] = np.diff(down)[:, None]
-    return boxes.reshape(-1, 4), Size(columns, rows)
+    boxes = np.empty((len(top), len(left), 4), np.int64)
+    boxes[..., 0] = left
+    boxes[..., 1] = top[:, None]
+    boxes[..., 2] = right - left
+    boxes[..., 3] = (bottom - top)[:, None]
+    return boxes.reshape(-1, 4), Size(len(left), len(top))
 
 
-def _edges(length: int, side: float) -> npt.NDArray[np.int64]:
-    edges = np.floor(np.arange(int(length / side) + 2) * side + 0.5).astype(np.int64)
-    whole: npt.NDArray[np.int64] = edges[edges <= length]
-    return whole
+def _spans(length: int, side: float, stride: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First px and px behind the last of the cells that lie inside a length."""
+    cells = np.arange(int(length / stride) + 2)
+    begins, ends = cells * stride, (cells + side / stride) * stride  # equal edges where cells touch
+    first, behind = (np.floor(edges + 0.5).astype(np.int64) for edges in (begins, ends))
+    inside = behind <= length
+    return first[inside], behind[inside]

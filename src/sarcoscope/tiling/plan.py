@@ -59,14 +59,15 @@ def plan_tiles(source: SlideSource, config: TilingConfig) -> TilePlan:
             box=Box(*(int(value) for value in boxes[index])),
             tissue=float(tissue[index]),
             pen=float(pen[index]),
-            dropped=_mask_reason(float(tissue[index]), float(pen[index]), config),
+            dropped=mask_reason(float(tissue[index]), float(pen[index]), config),
         )
         for index in range(len(boxes))
     )
     return TilePlan(tiles, scale, mpp, found.glass)
 
 
-def _mask_reason(tissue: float, pen: float, config: TilingConfig) -> DropReason | None:
+def mask_reason(tissue: float, pen: float, config: TilingConfig) -> DropReason | None:
+    """Why the tissue map rules a tile with these shares out; None where it does not."""
     if pen > config.maximum_pen:
         return DropReason.PEN
     if tissue < _GLASS:
