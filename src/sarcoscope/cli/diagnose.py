@@ -9,7 +9,7 @@ from sarcoscope.cli.console import Debug, Json, errors_told, print_json, progres
 from sarcoscope.core.errors import shown
 
 if TYPE_CHECKING:
-    from sarcoscope.formats.manifest import ManifestRow
+    from sarcoscope.core.cohort import CohortSlide
     from sarcoscope.stages.diagnose import RunSummary
     from sarcoscope.stages.jobs import SlideJob
 
@@ -88,7 +88,7 @@ def _show(summary: "RunSummary", notice: str, *, as_json: bool) -> None:
     )
 
 
-def _jobs(slides: list[Path], rows: "list[ManifestRow]", mpp: float | None, *, mpp_override: bool) -> "list[SlideJob]":
+def _jobs(slides: list[Path], rows: "list[CohortSlide]", mpp: float | None, *, mpp_override: bool) -> "list[SlideJob]":
     from sarcoscope.core.errors import InputError
     from sarcoscope.core.geometry import Mpp
     from sarcoscope.stages.jobs import jobs_from_manifest, jobs_from_paths

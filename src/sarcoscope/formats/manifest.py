@@ -1,70 +1,224 @@
-"""manifest.csv: the slides of a cohort and what is known of them."""
+"""manifest.csv, as people write it, and RUN/cohort.csv, as we do: the slides of a cohort and what is known of them."""
 
 import csv
+import glob
 import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
+from typing import Final
 
+from sarcoscope.core.cohort import CohortSlide, Problem, Severity
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.geometry import Mpp
+from sarcoscope.formats.atomic import write_text
+
+MANIFEST_COLUMNS: Final = ("slide", "patient", "path", "label", "batch", "components", "mpp", "notes")
+"""Columns that mean something here; further ones are passed over."""
+COHORT_FILE: Final = "cohort.csv"
+
+_LIKE: Final = 0.72
+"""A strange column at least this similar to one of ours that is absent is taken for a slip."""
+_SEPARATORS: Final = ",;\t"
+_DECIMAL_COMMA: Final = re.compile(r"\d*,\d+")
+_PATTERN: Final = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestRow:
-    """One slide of a cohort."""
+class Manifest:
+    """What a manifest says, and everything that is wrong with how it says it."""
 
-    slide: str
     path: Path
-    """Absolute, or relative to the manifest's folder as written; resolved here."""
-    label: str | None = None
-    components: tuple[str, ...] = ()
-    """Codes of further tumour components, separated by ';' in the file."""
-    mpp: Mpp | None = None
-    """Microns per pixel of level 0 where the file does not say."""
-    patient: str | None = None
-    batch: str | None = None
+    columns: tuple[str, ...]
+    """The heading, in lower case."""
+    slides: tuple[CohortSlide, ...]
+    """Rows with a path; a pattern is a slide for each file that it matches."""
+    problems: tuple[Problem, ...]
 
 
-def _row(path: Path, number: int, values: dict[str, str | None]) -> ManifestRow:
-    def cell(name: str) -> str:
-        return (values.get(name) or "").strip()
+def read_manifest(path: Path) -> list[CohortSlide]:
+    """The slides of a manifest. ArtifactError names the first row, and the column, that is wrong."""
+    return _strict(read_rows(path))
 
-    if not cell("path"):
-        raise ArtifactError(path, f"row {number}: no path", "fill the column 'path'")
+
+def read_rows(path: Path, *, patterns: bool = True) -> Manifest:
+    """The slides of a manifest, with the problems of all rows.
+
+    Separated by commas, semicolons or tabs, whichever the heading uses, or the line `sep=;` in front of it; UTF-8
+    with or without a byte order mark. A path that is no file's name is a pattern (`*`, `?`, `[...]`, `**`), unless
+    `patterns` is off. Raises ArtifactError where the file as a whole cannot be read, has no column path or no rows.
+    """
+    skipped, text = _text(path)
     try:
-        mpp = float(cell("mpp")) if cell("mpp") else None
-    except ValueError as error:
-        raise ArtifactError(
-            path, f"row {number}: mpp {cell('mpp')!r} is not a number", "give um/px, e.g. 0.5"
-        ) from error
-    if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
-        raise ArtifactError(path, f"row {number}: mpp {cell('mpp')!r} is not positive", "give um/px, e.g. 0.5")
-    slide_path = path.parent / cell("path")
-    return ManifestRow(
-        slide=cell("slide") or slide_path.stem,
-        path=slide_path,
-        label=cell("label") or None,
-        components=tuple(part.strip() for part in cell("components").split(";") if part.strip()),
-        mpp=None if mpp is None else Mpp(mpp),
-        patient=cell("patient") or None,
-        batch=cell("batch") or None,
-    )
-
-
-def read_manifest(path: Path) -> list[ManifestRow]:
-    """Read a cohort. ArtifactError names the row and the column that is wrong."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            if "path" not in reader.fieldnames:
-                advice = "columns slide,path,label,mpp,... separated by commas"
-                raise ArtifactError(path, "no column 'path' in the first line", advice)
-            rows = [_row(path, reader.line_num, values) for values in reader]
-    except FileNotFoundError as error:
-        raise ArtifactError(path, "there is no such file", "check the spelling and the folder") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.reader(StringIO(text, newline=""), delimiter=_separator(text))
+        names = tuple(name.strip().lower() for name in next(reader, ()))
+        if "path" not in names:
+            advice = "columns slide,path,label,mpp,... separated by commas"
+            if like := get_close_matches("path", names, 1, _LIKE):
+                advice = f"is {like[0]!r} the column 'path'? {advice}"
+            raise ArtifactError(path, "no column 'path' in the first line", advice)
+        rows = [(reader.line_num + skipped, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
         raise ArtifactError(path, f"cannot be read ({error})", "give a CSV file in UTF-8") from error
     if not rows:
         raise ArtifactError(path, "lists no slides", "add a row for each slide")
-    return rows
+    reading = _Reading(path.parent, names, patterns)
+    for number, cells in rows:
+        reading.row(number, cells)
+    problems = (*_heading_problems(names, 1 + skipped), *reading.problems)
+    return Manifest(path=path, columns=names, slides=tuple(reading.slides), problems=problems)
+
+
+def write_cohort(run: Path, slides: Iterable[CohortSlide]) -> None:
+    """Write RUN/cohort.csv, with absolute paths, atomically. Raises ArtifactError."""
+    text = StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(MANIFEST_COLUMNS)
+    for one in slides:
+        mpp = "" if one.mpp is None else repr(float(one.mpp))
+        path = os.path.abspath(one.path)  # noqa: PTH100 - resolve() would follow links to other names
+        label, components = one.label or "", ";".join(one.components)
+        rows.writerow([one.slide, one.patient or "", path, label, one.batch or "", components, mpp, one.notes])
+    write_text(run / COHORT_FILE, text.getvalue())
+
+
+def read_cohort(run: Path) -> list[CohortSlide]:
+    """The slides of a run folder. Raises ArtifactError."""
+    path = run / COHORT_FILE
+    if not path.is_file():
+        makers = "sarcoscope tile, cohort split or cohort from-tiles"
+        raise ArtifactError(path, "there is no such file", f"give a folder that {makers} wrote")
+    return _strict(read_rows(path, patterns=False))
+
+
+def _strict(manifest: Manifest) -> list[CohortSlide]:
+    for one in manifest.problems:
+        if one.severity is not Severity.WARNING:
+            raise ArtifactError(manifest.path, f"row {one.row}: {one.problem}", one.advice)
+    return list(manifest.slides)
+
+
+def _text(path: Path) -> tuple[int, str]:
+    """The text behind a line `sep=...`, put into its own words, and how many lines stand before it."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise ArtifactError(path, "there is no such file", "check the spelling and the folder") from error
+    except UnicodeDecodeError as error:
+        advice = "give a CSV file in UTF-8 (Excel: Save as, 'CSV UTF-8')"
+        raise ArtifactError(path, f"cannot be read ({error})", advice) from error
+    except OSError as error:
+        raise ArtifactError(path, f"cannot be read ({error.strerror or error})", "give a CSV file in UTF-8") from error
+    first, _, rest = text.partition("\n")
+    return (1, rest) if re.fullmatch(r"sep=[,;\t]\r?", first) else (0, text)
+
+
+def _separator(text: str) -> str:
+    """What stands between the names of the heading, which holds more of ours with it than with the others."""
+    heading = text.partition("\n")[0]
+
+    def known(separator: str) -> int:
+        return len({name.strip(' "\r').lower() for name in heading.split(separator)} & set(MANIFEST_COLUMNS))
+
+    return max(_SEPARATORS, key=known)
+
+
+def _heading_problems(names: Sequence[str], row: int) -> Iterable[Problem]:
+    for name, count in Counter(names).items():
+        if count > 1 and name in MANIFEST_COLUMNS:
+            words = f"column {name!r} stands there {count} times", "keep one"
+            yield _problem(row, "duplicate_column", words, severity=Severity.COHORT)
+    absent = [name for name in MANIFEST_COLUMNS if name not in names]
+    for name in names:
+        if name not in MANIFEST_COLUMNS and (like := get_close_matches(name, absent, 1, _LIKE)):
+            words = f"column {name!r} means nothing here", f"is {like[0]!r} meant?"
+            yield _problem(row, "unknown_column", words, severity=Severity.WARNING)
+
+
+def _problem(
+    row: int, kind: str, words: tuple[str, str], slide: str = "", *, severity: Severity = Severity.SLIDE
+) -> Problem:
+    return Problem(row=row, slide=slide, kind=kind, severity=severity, problem=words[0], advice=words[1])
+
+
+class _Reading:
+    """Rows on their way to slides; what is wrong is noted and the next row read."""
+
+    def __init__(self, folder: Path, names: Sequence[str], patterns: bool) -> None:
+        self._folder = folder
+        self._names = names
+        self._patterns = patterns
+        self.slides: list[CohortSlide] = []
+        self.problems: list[Problem] = []
+
+    def row(self, number: int, cells: Sequence[str]) -> None:
+        values = {name: cell.strip() for name, cell in reversed(list(zip(self._names, cells, strict=False)))}
+        name, text = values.get("slide", ""), values.get("path", "")
+        if any(cell.strip() for cell in cells[len(self._names) :]):
+            advice = "put cells that hold the separator into quotes, e.g. an mpp of 0,5"
+            self._say(number, name, "extra_cells", f"{len(cells)} cells under {len(self._names)} columns", advice)
+        mpp = self._mpp(number, name, values.get("mpp", ""))
+        if not text:
+            self._say(number, name, "no_path", "no path", "fill the column 'path'")
+            return
+        paths = self._paths(text)
+        if not paths:
+            self._say(number, name, "no_match", f"no file matches {text!r}", "check the spelling and the folder")
+        if name and len(paths) > 1:
+            problem = f"one name, {name!r}, for the {len(paths)} slides that {text!r} matches"
+            self._say(number, "", "one_name_for_many", problem, "leave the column 'slide' empty")
+            name = ""
+        for path, own in zip(paths, [name] if name else _names(paths), strict=True):
+            self.slides.append(
+                CohortSlide(
+                    slide=own,
+                    path=path,
+                    label=values.get("label") or None,
+                    patient=values.get("patient") or None,
+                    batch=values.get("batch") or None,
+                    components=tuple(
+                        part for one in re.split("[;,]", values.get("components", "")) if (part := one.strip())
+                    ),
+                    mpp=mpp,
+                    notes=values.get("notes", ""),
+                    row=number,
+                )
+            )
+
+    def _say(self, number: int, slide: str, kind: str, problem: str, advice: str) -> None:
+        self.problems.append(_problem(number, kind, (problem, advice), slide))
+
+    def _paths(self, text: str) -> list[Path]:
+        """What a path cell means: itself, or the files that it matches as a pattern, sorted."""
+        if not self._patterns or not _PATTERN.search(text) or os.path.lexists(self._folder / text):
+            return [self._folder / text]
+        return [self._folder / found for found in sorted(glob.glob(text, root_dir=self._folder, recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
+
+    def _mpp(self, number: int, name: str, text: str) -> Mpp | None:
+        if not text:
+            return None
+        advice = "give um/px, e.g. 0.5"
+        try:
+            mpp = float(text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text)
+        except ValueError:
+            self._say(number, name, "bad_mpp", f"mpp {text!r} is not a number", advice)
+            return None
+        if not (math.isfinite(mpp) and mpp > 0):
+            self._say(number, name, "bad_mpp", f"mpp {text!r} is not positive", advice)
+            return None
+        return Mpp(mpp)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What files are called where the row does not say; their folder's name in front where two are called alike."""
+    names = [path.name if os.path.isdir(path) else path.stem for path in paths]  # noqa: PTH112 - Path.is_dir raises where it may not look
+    counts = Counter(name.lower() for name in names)
+    return [
+        name if counts[name.lower()] == 1 else f"{path.parent.name}-{name}"
+        for name, path in zip(names, paths, strict=True)
+    ]

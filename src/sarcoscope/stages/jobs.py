@@ -5,14 +5,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
+from sarcoscope.core.cohort import CohortSlide
 from sarcoscope.core.errors import InputError, SlideError, shown
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.truth import Truth
 from sarcoscope.formats.diagnoses import DiagnosisRecord
-from sarcoscope.formats.manifest import ManifestRow
 from sarcoscope.slides.dicom import one_a_series
 
 
@@ -123,9 +124,10 @@ def _with_ending(name: str, real: Path) -> str:
 
 
 def jobs_from_manifest(
-    rows: Sequence[ManifestRow], mpp: Mpp | None = None, *, mpp_override: bool = False
+    rows: Sequence[CohortSlide], mpp: Mpp | None = None, *, mpp_override: bool = False
 ) -> list[SlideJob]:
-    """A job a row; a scale in the row goes before one for all."""
+    """A job a slide; a scale in the manifest goes before one for all."""
+    rows = one_a_series_a_row(rows)
     jobs = [SlideJob(slide=safe_id(row.slide), path=row.path, mpp=mpp, mpp_override=mpp_override) for row in rows]
     return [
         job if row.mpp is None else replace(job, mpp=row.mpp, mpp_source="manifest")
@@ -133,7 +135,19 @@ def jobs_from_manifest(
     ]
 
 
-def truths_from_manifest(rows: Sequence[ManifestRow]) -> dict[str, Truth]:
+def one_a_series_a_row(rows: Sequence[CohortSlide]) -> list[CohortSlide]:
+    """The slides in order; of the files of one DICOM series that one pattern matches, only the first."""
+    kept: list[CohortSlide] = []
+    for _, alike in groupby(rows, key=lambda one: one.row):
+        of_row = list(alike)
+        if len(of_row) > 1:
+            first = set(one_a_series([one.path for one in of_row]))
+            of_row = [one for one in of_row if one.path in first]
+        kept += of_row
+    return kept
+
+
+def truths_from_manifest(rows: Sequence[CohortSlide]) -> dict[str, Truth]:
     """What the manifest says of its slides, by slide id; rows without a label are left out."""
     return {safe_id(row.slide): Truth(label=row.label, components=row.components) for row in rows if row.label}
 
