@@ -8,14 +8,13 @@ import io
 import os
 import re
 import secrets
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from sarcoscope.core.errors import ArtifactError, InputError, shown
-from sarcoscope.formats.atomic import replacing, writing
+from sarcoscope.formats.alone import alone
+from sarcoscope.formats.atomic import replacing
 
 _COLUMNS: Final = ["source", "pseudonym"]
 _PSEUDONYM: Final = re.compile(r"\w[\w.+-]{0,99}", re.ASCII)
@@ -44,7 +43,7 @@ class KeyFile:
 
     def pseudonym(self, name: str) -> str:
         """The pseudonym of `name`; that of a new name is on the disk before it is returned. Raises ArtifactError."""
-        with self._alone():
+        with alone(self.path):
             known = self._read()
             if name not in known:
                 known[name] = self._new(set(known.values()))
@@ -92,29 +91,3 @@ class KeyFile:
             temporary.chmod(_OWNER_ONLY)
             content = text.getvalue().encode("utf-8", "surrogateescape")  # file names are bytes, not always UTF-8
             temporary.write_bytes(content)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the lock file beside the key file; the system lets go of it when a process ends, however it ends."""
-        path = Path(os.path.realpath(self.path))
-        lock = path.with_name(f".{path.name}.lock")
-        with writing(self.path):
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            file = lock.open("a+b")
-        with file:
-            with writing(self.path):
-                _lock(file)
-            yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[bytes]) -> None:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: IO[bytes]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,0 +1,40 @@
+"""One process or thread at a time at a file that several change."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from sarcoscope.formats.atomic import writing
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock file beside `path`; the system lets go of it when a process ends, however it ends.
+
+    Raises ArtifactError where the lock file cannot be written.
+    """
+    real = Path(os.path.realpath(path))
+    lock = real.with_name(f".{real.name}.lock")
+    with writing(path):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a+b")
+    with file:
+        with writing(path):
+            _lock(file)
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[bytes]) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)
