@@ -33,7 +33,9 @@ tiles_strategy = st.lists(
         box=st.builds(Box, st.integers(-9, 10**9), st.integers(-9, 10**9), st.integers(1, 9999), st.integers(1, 9999)),
         tissue=unit,
         pen=unit,
+        fold=unit,
         sharpness=st.none() | st.floats(0, 1e6, width=32),
+        unfocused=st.none() | unit,
         dropped=st.none() | st.sampled_from(DropReason),
     ),
     max_size=12,
@@ -68,7 +70,7 @@ def test_the_tiles_table_reads_well_by_hand(tmp_path: Path) -> None:
 def test_another_schema_or_no_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pl.DataFrame({"a": [1]}).write_parquet(path)
-    with pytest.raises(ArtifactError, match=r"t\.parquet: not a tiles file of schema 1"):
+    with pytest.raises(ArtifactError, match=r"t\.parquet: not a tiles file of schema 2"):
         read_tiles(path)
     path.write_text("nonsense")
     with pytest.raises(ArtifactError, match="not a readable parquet file"):

@@ -20,14 +20,18 @@ class TilingConfig:
     """Tiles with a smaller share of tissue are dropped."""
     maximum_pen: float = 0.1
     """Tiles with a larger share under marker ink are dropped."""
+    maximum_fold: float = 0.1
+    """Tiles with a larger share of folded section are dropped."""
     minimum_sharpness: float = 50.0
     """Tiles whose variance of the Laplacian over tissue px is smaller are dropped as blurred."""
+    maximum_unfocused: float = 0.3
+    """Tiles with a larger share of stained blocks out of focus are dropped, e.g. under an air bubble."""
 
     def __post_init__(self) -> None:
         if not 0.05 <= self.mpp <= 32:
             raise InputError(f"tiles at {self.mpp} um/px", "give a scale between 0.05 and 32 um/px")
         if not 16 <= self.tile_px <= 8192:
             raise InputError(f"tile side {self.tile_px} px", "give a side between 16 and 8192 px")
-        for name in ("minimum_tissue", "maximum_pen", "coarser_tolerance"):
+        for name in ("minimum_tissue", "maximum_pen", "maximum_fold", "maximum_unfocused", "coarser_tolerance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}={getattr(self, name)}", "give a share between 0 and 1")

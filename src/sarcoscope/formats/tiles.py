@@ -13,7 +13,7 @@ from sarcoscope.core.tile import DropReason, Tile
 from sarcoscope.diagnosis.fusion import Probabilities
 from sarcoscope.formats.atomic import write_bytes
 
-TILES_SCHEMA = 1
+TILES_SCHEMA = 2
 _KIND = "sarcoscope.tiles"
 
 
@@ -46,6 +46,8 @@ def write_tiles(
             "height_l0": pl.Series([tile.box.height for tile in tiles], dtype=pl.Int32),
             "tissue": pl.Series([tile.tissue for tile in tiles], dtype=pl.Float32),
             "pen": pl.Series([tile.pen for tile in tiles], dtype=pl.Float32),
+            "fold": pl.Series([tile.fold for tile in tiles], dtype=pl.Float32),
+            "unfocused": pl.Series([tile.unfocused for tile in tiles], dtype=pl.Float32),
             "sharpness": pl.Series([tile.sharpness for tile in tiles], dtype=pl.Float32),
             "dropped": pl.Series([tile.dropped and str(tile.dropped) for tile in tiles], dtype=pl.String),
             "label": pl.Series([names[index] or None for index in label], dtype=pl.String),
@@ -83,6 +85,8 @@ def read_tiles(path: Path) -> tuple[list[Tile], Probabilities, tuple[str, ...]]:
             box=Box(row["left_l0"], row["top_l0"], row["width_l0"], row["height_l0"]),
             tissue=row["tissue"],
             pen=row["pen"],
+            fold=row["fold"],
+            unfocused=row["unfocused"],
             sharpness=row["sharpness"],
             dropped=DropReason(row["dropped"]) if row["dropped"] else None,
         )
