@@ -167,7 +167,7 @@ def test_counts_add_up_and_list_every_reason() -> None:
     assert found.model_dump() == {
         "planned": 3,
         "kept": 2,
-        "dropped": {"blank": 0, "little_tissue": 0, "pen": 0, "blurred": 1},
+        "dropped": {str(reason): int(reason is DropReason.BLURRED) for reason in DropReason},
     }
 
 
