@@ -37,11 +37,16 @@ def write_picture_file(
         path.write_bytes(buffer.getvalue())
         return
     image.save(buffer, "JPEG", quality=quality, comment=_ORIGIN + origin, icc_profile=icc_profile)
-    stream = bytearray(buffer.getvalue())
+    path.write_bytes(with_jpeg_scale(buffer.getvalue(), mpp))
+
+
+def with_jpeg_scale(jfif: bytes, mpp: Mpp) -> bytes:
+    """A JFIF stream that states um/px as its density, which has no room for less than 0.153 um/px."""
+    stream = bytearray(jfif)
     per_cm = round(_UM_PER_CM / mpp)
     if per_cm <= _JPEG_DENSITY_MAX:
         stream[_DENSITY_AT : _DENSITY_AT + 5] = b"\x02" + 2 * per_cm.to_bytes(2, "big")
-    path.write_bytes(stream)
+    return bytes(stream)
 
 
 def picture_origin(path: Path) -> str | None:

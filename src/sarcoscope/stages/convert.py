@@ -1,29 +1,20 @@
 """Any readable slides to pyramidal TIFF, DICOM or flat pictures: several at a time, each whole or not there."""
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import wait as wait_for
-from multiprocessing.context import SpawnContext
+from functools import partial
 from pathlib import Path
-from queue import Empty
 from typing import Any, Final, Protocol
-
-from typing_extensions import override
 
 from sarcoscope.core.errors import InputError, SarcoscopeError, SlideReadError, shown
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.formats.key_file import KeyFile
-from sarcoscope.stages.convert_one import SUFFIX, ConvertConfig, Converted, ConvertJob, Kind, Progress, convert_one
+from sarcoscope.stages.convert_one import SUFFIX, ConvertConfig, Converted, ConvertJob, Kind, convert_one
 from sarcoscope.stages.jobs import jobs_from_paths
 from sarcoscope.stages.outputs import remove_drafts
+from sarcoscope.stages.pool import Report, run_jobs
 
 OUT_SUFFIXES: Final[dict[str, Kind]] = {
     ".tif": "tiff",
@@ -34,9 +25,6 @@ OUT_SUFFIXES: Final[dict[str, Kind]] = {
     ".jpeg": "jpeg",
 }
 """Suffixes by which OUT is taken for a file, and what is written there."""
-
-_POLL_SECONDS: Final = 0.1
-_SEND_EVERY: Final = 64
 
 
 class Listener(Protocol):
@@ -134,24 +122,51 @@ def paths_of(named: Sequence[Any]) -> list[Path]:
 
 def convert(jobs: Sequence[ConvertJob], config: ConvertConfig, listener: Listener | None = None) -> ConvertSummary:
     """Convert slides, as many at a time as `config.workers`; one that fails is named and the others go on."""
-    hears: Listener = listener or Silence()
     summary = ConvertSummary()
     remove_drafts(job.target for job in jobs)
-    if config.workers == 1 or len(jobs) == 1:
-        for job in jobs:
-            try:
-                _settle(convert_one(job, config, _Direct(hears)), summary, hears)
-            except SarcoscopeError as error:
-                _fail(job, error, summary, hears)
-        return summary
-    left = _in_pool(jobs, config, summary, hears, min(config.workers, len(jobs)))
-    remove_drafts(job.target for job in left)
-    for job in left:  # a process ended under them: one at a time shows which of them it was
-        if _in_pool([job], config, summary, hears, 1):
-            remove_drafts([job.target])
-            problem = "the process that converted it was ended from outside"
-            _fail(job, SlideReadError(job.path, problem, "is there enough memory?"), summary, hears)
+    alone = config.workers == 1 or len(jobs) == 1
+    run_jobs(
+        jobs,
+        partial(_work, config if alone else replace(config, workers=1)),
+        _Told(summary, listener or Silence()),
+        workers=config.workers,
+        lost=_lost,
+        before_retry=lambda left: remove_drafts(job.target for job in left),
+    )
     return summary
+
+
+def _work(config: ConvertConfig, job: ConvertJob, report: Report, /) -> Converted:
+    return convert_one(job, config, report)
+
+
+def _lost(job: ConvertJob) -> SarcoscopeError:
+    problem = "the process that converted it was ended from outside"
+    return SlideReadError(job.path, problem, "is there enough memory?")
+
+
+class _Told:
+    """What comes of the jobs, put down in the summary and passed on."""
+
+    def __init__(self, summary: ConvertSummary, hears: Listener) -> None:
+        self._summary, self._hears = summary, hears
+
+    def advanced(self, planned: int, done: int, /) -> None:
+        """Pass on how many tiles."""
+        if planned:
+            self._hears.tiles_planned(planned)
+        if done:
+            self._hears.tiles_done(done)
+
+    def finished(self, _job: ConvertJob, result: Converted, /) -> None:
+        """Note an output."""
+        self._summary.done.append(result)
+        self._hears.slide_finished(result)
+
+    def failed(self, job: ConvertJob, error: SarcoscopeError, /) -> None:
+        """Note why there is none."""
+        self._summary.failures[job.path] = error
+        self._hears.slide_failed(job, error)
 
 
 def _check_file(config: ConvertConfig, kind: Kind, slides: int) -> None:
@@ -175,133 +190,3 @@ def _pseudonyms(paths: list[Path], config: ConvertConfig) -> list[str]:
         for name, path in zip(names, paths, strict=True)
     ]
     return [keys.pseudonym(name) for name in known]
-
-
-def _settle(done: Converted, summary: ConvertSummary, hears: Listener) -> None:
-    summary.done.append(done)
-    hears.slide_finished(done)
-
-
-def _fail(job: ConvertJob, error: SarcoscopeError, summary: ConvertSummary, hears: Listener) -> None:
-    summary.failures[job.path] = error
-    hears.slide_failed(job, error)
-
-
-class _Direct(Progress):
-    """Progress of a conversion in this process."""
-
-    def __init__(self, hears: Listener) -> None:
-        self._hears = hears
-
-    @override
-    def planned(self, tiles: int) -> None:
-        self._hears.tiles_planned(tiles)
-
-    @override
-    def advanced(self, tiles: int) -> None:
-        self._hears.tiles_done(tiles)
-
-
-class _Sent(Progress):
-    """Progress of a conversion in a worker: sent in lots, and the place where a worker notices that it shall stop."""
-
-    def __init__(self, queue: Any, stop: Any) -> None:
-        self._queue, self._stop = queue, stop
-        self._unsent = 0
-
-    @override
-    def planned(self, tiles: int) -> None:
-        self._queue.put((tiles, 0))
-
-    @override
-    def advanced(self, tiles: int) -> None:
-        self._unsent += tiles
-        if self._unsent >= _SEND_EVERY:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what was not sent."""
-        self._queue.put((0, self._unsent))
-        self._unsent = 0
-        if self._stop.is_set():
-            raise KeyboardInterrupt
-
-
-_of_worker: list[_Sent] = []
-"""The progress of this worker process, put there when it starts."""
-
-
-def _start_worker(queue: Any, stop: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; `stop` ends a worker in order
-    _of_worker[:] = [_Sent(queue, stop)]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A run that was killed must not go on in its workers; their drafts are removed by the next run."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait_for([parent.sentinel])
-    os._exit(1)
-
-
-def _work(job: ConvertJob, config: ConvertConfig) -> Converted:
-    (progress,) = _of_worker
-    done = convert_one(job, config, progress)
-    progress.flush()
-    return done
-
-
-def _in_pool(
-    jobs: Sequence[ConvertJob], config: ConvertConfig, summary: ConvertSummary, hears: Listener, workers: int
-) -> list[ConvertJob]:
-    """Convert in worker processes; returns the jobs that were left when a process ended from outside."""
-    context = multiprocessing.get_context("spawn")
-    queue, stop = context.Queue(), context.Event()
-    broken: list[ConvertJob] = []
-    with _pool(context, workers, queue, stop) as pool:
-        running: dict[Future[Converted], ConvertJob] = {}
-        for job in jobs:
-            try:
-                running[pool.submit(_work, job, replace(config, workers=1))] = job
-            except (BrokenProcessPool, OSError):  # the latter where a pool breaks while it starts a process
-                broken.append(job)
-        while running:
-            finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            _drain(queue, hears)
-            for future in finished:
-                job = running.pop(future)
-                try:
-                    _settle(future.result(), summary, hears)
-                except BrokenProcessPool:
-                    broken.append(job)
-                except SarcoscopeError as error:
-                    _fail(job, error, summary, hears)
-        _drain(queue, hears)
-    return broken
-
-
-@contextmanager
-def _pool(context: SpawnContext, workers: int, queue: Any, stop: Any) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes, told to stop where the block ends early."""
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(queue, stop))
-    try:
-        yield pool
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        queue.close()
-
-
-def _drain(queue: Any, hears: Listener) -> None:
-    while True:
-        try:
-            planned, done = queue.get_nowait()
-        except Empty:
-            return
-        if planned:
-            hears.tiles_planned(planned)
-        if done:
-            hears.tiles_done(done)

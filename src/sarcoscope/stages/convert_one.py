@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Final, Literal
@@ -29,6 +30,7 @@ from sarcoscope.slides.rewrap import (
 from sarcoscope.slides.scale import require_scale
 from sarcoscope.slides.tiff_pages import About, origin_of
 from sarcoscope.stages.outputs import check_space, drafting, fingerprint, replacing_folder, to_disk
+from sarcoscope.stages.pool import Report
 
 Kind = Literal["tiff", "dicom", "png", "jpeg"]
 KINDS: Final[tuple[Kind, ...]] = ("tiff", "dicom", "png", "jpeg")
@@ -119,17 +121,7 @@ class Converted:
     """What is odd about the slide's scale."""
 
 
-class Progress:
-    """Is told how one conversion goes."""
-
-    def planned(self, tiles: int) -> None:
-        """So many tiles will be written."""
-
-    def advanced(self, tiles: int) -> None:
-        """So many more are."""
-
-
-def convert_one(job: ConvertJob, config: ConvertConfig, progress: Progress) -> Converted:
+def convert_one(job: ConvertJob, config: ConvertConfig, report: Report) -> Converted:
     """Convert a slide, unless an earlier run did. Raises SarcoscopeError; then nothing stands under the final name."""
     begin = perf_counter()
     with open_slide(job.path, mpp=job.mpp, override=job.mpp_override) as source:
@@ -145,7 +137,7 @@ def convert_one(job: ConvertJob, config: ConvertConfig, progress: Progress) -> C
         bytes_in = sum(file.stat().st_size for file in source.files)
         check_space(job.target, _need_bytes(source, about, config, bytes_in), config.spare_bytes)
         with drafting(job.target):
-            levels, counts = _WRITERS[config.to](job, source, about, config, progress)
+            levels, counts = _WRITERS[config.to](job, source, about, config, report)
     return Converted(
         job=job,
         skipped=False,
@@ -170,35 +162,35 @@ def found_origin(target: Path, kind: Kind, origin: str) -> bool:
 
 
 def _write_tiff(
-    job: ConvertJob, source: SlideSource, about: About, config: ConvertConfig, progress: Progress
+    job: ConvertJob, source: SlideSource, about: About, config: ConvertConfig, report: Report
 ) -> tuple[int, TileCounts | None]:
     planned = plan_levels(source, config.pyramid())
-    progress.planned(tiles_of(planned))
+    report(tiles_of(planned), 0)
     with replacing(job.target) as draft:
-        counts = write_rewrapped(draft, source, about, config.pyramid(), progress.advanced)
+        counts = write_rewrapped(draft, source, about, config.pyramid(), partial(report, 0))
         to_disk(draft)
     return len(planned), counts
 
 
 def _write_dicom(
-    job: ConvertJob, source: SlideSource, about: About, config: ConvertConfig, progress: Progress
+    job: ConvertJob, source: SlideSource, about: About, config: ConvertConfig, report: Report
 ) -> tuple[int, TileCounts | None]:
     from sarcoscope.slides.dicom_writer import write_dicom  # noqa: PLC0415 - wsidicom takes a second to load
 
     planned = plan_levels(source, config.pyramid())
-    progress.planned(tiles_of(planned))
+    report(tiles_of(planned), 0)
     with replacing_folder(job.target) as draft:
-        counts = write_dicom(draft, source, about, config.pyramid(), progress.advanced)
+        counts = write_dicom(draft, source, about, config.pyramid(), partial(report, 0))
         for file in draft.iterdir():
             to_disk(file)
     return len(planned), counts
 
 
 def _write_flat(
-    job: ConvertJob, source: SlideSource, about: About, config: ConvertConfig, progress: Progress
+    job: ConvertJob, source: SlideSource, about: About, config: ConvertConfig, report: Report
 ) -> tuple[int, TileCounts | None]:
     box, out, mpp = _picture(source, about, config)
-    progress.planned(1)
+    report(1, 0)
     rgb = source.read(box, out)
     with replacing(job.target) as draft:
         write_picture_file(
@@ -211,7 +203,7 @@ def _write_flat(
             icc_profile=about.icc_profile,
         )
         to_disk(draft)
-    progress.advanced(1)
+    report(0, 1)
     return 1, None
 
 

@@ -1,0 +1,104 @@
+"""Config files for people: YAML, read into the frozen dataclass of a stage, every mistake named with its key."""
+
+import ast
+import difflib
+import inspect
+import textwrap
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from sarcoscope.core.errors import ArtifactError, InputError
+
+Config = TypeVar("Config")
+
+
+def read_config(path: Path, kind: type[Config]) -> Config:
+    """The config in a YAML file; what it leaves out keeps its default.
+
+    Raises ArtifactError where the file cannot be read, has an unknown key, or a value of the wrong type or range.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise ArtifactError(path, "there is no such file", "check the spelling and the folder") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ArtifactError(path, f"no YAML that can be read ({error})", "compare it with --print-config") from error
+    if values is None:
+        values = {}
+    if not isinstance(values, Mapping):
+        raise ArtifactError(path, "no list of `key: value`", "compare it with --print-config")
+    if unknown := _unknown_key(values, kind):
+        raise ArtifactError(path, *unknown)
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except InputError as error:
+        raise ArtifactError(path, error.problem, error.advice) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        problem = f"{where}: {first['msg'].lower()}, got {first['input']!r}"
+        raise ArtifactError(path, problem, "compare it with --print-config") from error
+
+
+def _unknown_key(values: Mapping[Any, Any], kind: Any, inside: str = "") -> tuple[str, str] | None:
+    """Problem and advice for the first key that the dataclass does not have; None where there is none."""
+    known = {field.name: field.type for field in fields(kind)}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            return f"unknown key {inside}{key}", f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        if is_dataclass(known[key]) and isinstance(value, Mapping):
+            deeper = _unknown_key(value, known[key], f"{inside}{key}.")
+            if deeper:
+                return deeper
+    return None
+
+
+def config_text(config: Any) -> str:
+    """A config as YAML with what each key means, read back by `read_config` as it was."""
+    return _lines(config, 0)
+
+
+def _lines(config: Any, depth: int) -> str:
+    meanings = _meanings(type(config))
+    text = ""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        comment = textwrap.fill(" ".join(meanings.get(field.name, "").split()), 100, break_on_hyphens=False)
+        if comment:
+            text += textwrap.indent(comment, "# ") + "\n"
+        if is_dataclass(value):
+            text += f"{field.name}:\n" + textwrap.indent(_lines(value, depth + 1), "  ")
+        else:
+            text += yaml.safe_dump({field.name: _plain(value)}, default_flow_style=None, sort_keys=False)
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _meanings(kind: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass, from its source."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    said = {}
+    for statement, following in zip(tree.body, tree.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+        ):
+            said[statement.target.id] = str(following.value.value)
+    return said
