@@ -1,0 +1,161 @@
+"""How many nuclei a tile shows: blobs of nuclear size in the haematoxylin that colour deconvolution leaves.
+
+Everything happens at 1 um/px, whatever the tile's own scale. Optical density is split into haematoxylin, eosin and
+blood (Ruifrok & Johnston 2001); differences of Gaussians (Lindeberg 1998; Lowe 2004) answer to discs of nuclear size
+and to nothing that varies slowly, so that the glass, the lamp and an even ground of stain drop out. A nucleus is a
+place where the strongest answer over all sizes is not beaten within the reach of that size.
+"""
+
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sarcoscope.core.errors import InputError
+from sarcoscope.core.geometry import Rgb
+
+FINEST_UM: Final = 0.05
+COARSEST_UM: Final = 1.2
+"""Scales that are taken, um/px; at a coarser one the smallest nuclei are 4 px wide and melt into each other."""
+
+WORKING_UM: Final = 1.0
+"""Scale at which blobs are looked for, um/px."""
+RADII_UM: Final = (3.0, 4.25, 6.0, 8.5, 12.0)
+"""Radii of the discs that are answered to best: from a lymphocyte to a giant nucleus of pleomorphic sarcoma."""
+STAINS: Final = ((0.65, 0.70, 0.29), (0.18, 0.95, 0.26), (0.27, 0.70, 0.66))
+"""Optical density in red, green and blue of haematoxylin, eosin and red blood cells."""
+
+_FAINTEST: Final = 0.05
+"""Least answer of a nucleus, optical density of haematoxylin; a sharp disc answers with a quarter of its own."""
+_FAINTEST_SHARE: Final = 0.25
+"""Least answer as a share of the tile's strong ones (their 90th percentile): shadows beside dark nuclei are none."""
+_ROUNDEST_LINE: Final = 0.1
+"""Curvature along a blob as a share of that across it; fibres, septa and edges have less, spindle nuclei more."""
+
+_STEP: Final = 2**0.5
+"""Each Gaussian is wider than the one before by this."""
+_SIGMA: Final = RADII_UM[0] / WORKING_UM / 2**0.75
+"""Of the first Gaussian, px: the difference to the next answers best to discs of the first radius."""
+
+Plane = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+
+class _Blobs(NamedTuple):
+    """Candidates, one value each."""
+
+    answer: npt.NDArray[np.float32]
+    """Optical density of haematoxylin."""
+    roundness: npt.NDArray[np.float32]
+    """Least curvature as a share of the greatest: 1 for a disc, 0 for an endless line, below for a saddle."""
+
+
+def nuclear_density(rgb: Rgb, mpp: float) -> float:
+    """Nuclei per mm2 of a brightfield tile (h, w, 3) uint8 at `mpp` um/px; 0 for glass.
+
+    The number is about that of a patient observer where nuclei lie apart, too small where they are packed or out of
+    focus, and too large where large nuclei fall into clumps of chromatin: a score that ranks tiles, not a diagnosis.
+    Tiles of any size; what is narrower than some 20 um tells little. InputError for another shape or type, and for a
+    scale finer than 0.05 or coarser than 1.2 um/px.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        raise InputError(f"a tile of shape {rgb.shape} and type {rgb.dtype}", "give uint8 (height, width, 3)")
+    if not FINEST_UM <= mpp <= COARSEST_UM:
+        raise InputError(
+            f"nuclei at {mpp:g} um/px", f"give a tile between {FINEST_UM:g} and {COARSEST_UM:g} um/px; read it finer"
+        )
+    area_mm2 = rgb.shape[0] * rgb.shape[1] * mpp**2 / 1e6
+    return count_nuclei(rgb, mpp) / area_mm2
+
+
+def count_nuclei(rgb: Rgb, mpp: float) -> int:
+    """Nuclei in a tile, as `nuclear_density` counts them, its checks left out."""
+    blobs = _find(_answers(_haematoxylin(rgb, mpp)))
+    if not len(blobs.answer):
+        return 0
+    faintest = _FAINTEST_SHARE * np.percentile(blobs.answer, 90)
+    return int(np.count_nonzero((blobs.answer >= faintest) & (blobs.roundness >= _ROUNDEST_LINE)))
+
+
+def unmixing_row() -> npt.NDArray[np.float64]:
+    """(3,) weights of the optical densities of red, green and blue that sum up to haematoxylin."""
+    stains = np.array(STAINS)
+    stains /= np.linalg.norm(stains, axis=1, keepdims=True)
+    return np.asarray(np.linalg.inv(stains)[:, 0])
+
+
+def _weighted_densities() -> Plane:
+    """(1, 256, 3): what each value of each channel adds to haematoxylin."""
+    density = -np.log10((np.arange(256) + 1) / 256)
+    return (density[:, None] * unmixing_row()).astype(np.float32)[None]
+
+
+_TABLE: Final = _weighted_densities()
+_SUM: Final = np.ones((1, 3), np.float32)
+
+
+def _haematoxylin(rgb: Rgb, mpp: float) -> Plane:
+    """Optical density of haematoxylin at the working scale; below 0 where there is more eosin than that explains."""
+    height, width = (max(1, round(side * mpp / WORKING_UM)) for side in rgb.shape[:2])
+    how = cv2.INTER_AREA if mpp < WORKING_UM else cv2.INTER_LINEAR
+    small = cv2.resize(np.ascontiguousarray(rgb), (width, height), interpolation=how)
+    return np.asarray(cv2.transform(cv2.LUT(small, _TABLE), _SUM), np.float32).reshape(height, width)
+
+
+def _blurred(plane: Plane, sigma: float) -> Plane:
+    side = 2 * int(np.ceil(3 * sigma)) + 1
+    return np.asarray(cv2.GaussianBlur(plane, (side, side), sigma), np.float32)
+
+
+def _answers(stain: Plane) -> list[Plane]:
+    """How much each place looks like a disc of each of RADII_UM: differences of Gaussians, each made of the last.
+
+    The wider three are computed on every second px: what they are made of holds no finer detail.
+    """
+    height, width = stain.shape
+    fine = [_blurred(stain, _SIGMA)]
+    for sigma in (_SIGMA, _SIGMA * _STEP):  # variances add up: blurred again by its own sigma it is wider by _STEP
+        fine.append(_blurred(fine[-1], sigma))
+    half = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))
+    coarse = [np.asarray(cv2.resize(fine[-1], half, interpolation=cv2.INTER_AREA), np.float32)]
+    for sigma in (_SIGMA, _SIGMA * _STEP, _SIGMA * _STEP**2):
+        coarse.append(_blurred(coarse[-1], sigma))
+    answers = [cv2.subtract(fine[i], fine[i + 1]) for i in range(2)]
+    answers += [cv2.resize(cv2.subtract(coarse[i], coarse[i + 1]), (width, height)) for i in range(3)]
+    return [np.asarray(answer, np.float32) / np.float32(_STEP - 1) for answer in answers]
+
+
+def _find(answers: list[Plane]) -> _Blobs:
+    """Places where an answer is strong enough, and the strongest of all sizes within the reach of its own."""
+    best = answers[0]
+    for answer in answers[1:]:
+        best = np.asarray(cv2.max(best, answer), np.float32)
+    around, reach = best, 0
+    peaks = np.zeros(best.shape, np.uint8)
+    for answer, radius in zip(answers, RADII_UM, strict=True):
+        further = round(radius / WORKING_UM) - reach
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * further + 1, 2 * further + 1))
+        around, reach = np.asarray(cv2.dilate(around, disc), np.float32), reach + further
+        peaks |= np.asarray(cv2.compare(answer, around, cv2.CMP_GE), np.uint8)
+    peaks &= np.asarray(cv2.compare(best, _FAINTEST, cv2.CMP_GE), np.uint8)
+    found = cv2.findNonZero(peaks)
+    if found is None:
+        return _Blobs(np.zeros(0, np.float32), np.zeros(0, np.float32))
+    x, y = np.asarray(found, np.intp).reshape(-1, 2).T
+    size = np.argmax([answer[y, x] for answer in answers], axis=0)
+    return _Blobs(best[y, x], _roundness(np.stack(answers), size, y, x))
+
+
+def _roundness(answers: Plane, size: Indices, y: Indices, x: Indices) -> npt.NDArray[np.float32]:
+    """Least curvature over greatest, at each place in the answers of its own size."""
+    _, height, width = answers.shape
+    above, below = np.maximum(y - 1, 0), np.minimum(y + 1, height - 1)
+    left, right = np.maximum(x - 1, 0), np.minimum(x + 1, width - 1)
+    here = 2 * answers[size, y, x]
+    across = answers[size, y, right] + answers[size, y, left] - here
+    down = answers[size, below, x] + answers[size, above, x] - here
+    askew = answers[size, below, right] + answers[size, above, left]
+    askew = (askew - answers[size, below, left] - answers[size, above, right]) / 4
+    middle, spread = (across + down) / 2, np.hypot((across - down) / 2, askew)
+    return np.asarray((middle + spread) / np.minimum(middle - spread, -1e-9), np.float32)
