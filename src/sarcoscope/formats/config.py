@@ -76,7 +76,8 @@ def _lines(config: Any, depth: int) -> str:
         if is_dataclass(value):
             text += f"{field.name}:\n" + textwrap.indent(_lines(value, depth + 1), "  ")
         else:
-            text += yaml.safe_dump({field.name: _plain(value)}, default_flow_style=None, sort_keys=False)
+            dumped = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=10_000)
+            text += f"{field.name}: {dumped.removesuffix('...\n').strip()}\n"
     return text
 
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from sarcoscope.core.errors import ArtifactError
+from sarcoscope.core.errors import ArtifactError, InputError, shown
 from sarcoscope.formats.atomic import writing
 from sarcoscope.slides.file_bytes import FileBytes
 
@@ -49,6 +49,25 @@ def remove_drafts(targets: Iterable[Path]) -> None:
                     shutil.rmtree(entry)
                 else:
                     entry.unlink(missing_ok=True)
+
+
+def remove_all_drafts(folder: Path) -> None:
+    """Remove what killed runs left in a folder and below, where no other run can be writing (`only_run`)."""
+    with writing(folder):
+        for entry in folder.rglob(".*.part*"):
+            if _DRAFT.fullmatch(entry.name) and entry.is_file():
+                entry.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Hold a run folder; InputError where another run holds it. The system lets go of it with the process."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _opened(folder) as opened:
+        if not _alone(opened):
+            raise InputError(f"another run is at work in {shown(folder)}", "wait for it, or give another --out")
+        yield
 
 
 @contextmanager

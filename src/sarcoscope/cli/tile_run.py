@@ -1,0 +1,126 @@
+"""What `sarcoscope tile` makes of its options, and what it shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from sarcoscope.cli.console import out as console
+from sarcoscope.cli.console import print_json, tell
+from sarcoscope.core.cutting import CutConfig, Method, ScoreConfig, parse_mpp
+from sarcoscope.core.errors import InputError, shown
+from sarcoscope.formats.config import read_config
+from sarcoscope.reports.wording import DROPPED_WORDS
+from sarcoscope.stages.tile import TileSummary, problem_line
+
+
+def cut_config(
+    file: Path | None, given: Mapping[str, Any], score: Mapping[str, Any], score_classes: Sequence[str]
+) -> CutConfig:
+    """The config file's, or the default, with the options that were given. InputError, ArtifactError."""
+    config = read_config(file, CutConfig) if file else CutConfig()
+    changes = {key: value for key, value in given.items() if value not in (None, [])}
+    if "mpp" in changes:
+        changes["mpp"] = tuple(parse_mpp(text) for text in changes["mpp"])
+    if "method" in changes:
+        changes["method"] = _method(changes["method"])
+    if changes.get("layout") not in {None, "nested", "concentric"}:
+        raise InputError(f"layout {changes['layout']!r}", "give nested or concentric")
+    if score_classes:
+        changes["methods"] = {**config.methods, **dict.fromkeys(score_classes, Method.SCORE)}
+    limits = {key: value for key, value in score.items() if value is not None}
+    if limits and "top" not in limits and {"minimum_nuclei", "per_region"} & set(limits) and file is None:
+        limits["top"] = None  # the default's limit was not asked for
+    if limits:
+        changes["score"] = ScoreConfig(**{**asdict(config.score), **limits})
+    return replace(config, **changes)
+
+
+def _method(text: str) -> Method:
+    try:
+        return Method(text)
+    except ValueError as error:
+        raise InputError(f"method {text!r}", f"give {' or '.join(Method)}") from error
+
+
+class Bars:
+    """A listener that draws a bar over slides and one over their tiles."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._slides = progress.add_task("", total=None, visible=False)
+        self._tiles = progress.add_task("  tiles", total=None, visible=False)
+        self._planned = 0
+
+    def begins(self, work: str, slides: int) -> None:
+        """Start both anew."""
+        self._planned = 0
+        self._progress.reset(self._slides, description=f"{work} slides", total=slides or None, visible=True)
+        self._progress.reset(self._tiles, total=None, visible=False)
+
+    def advanced(self, planned: int, done: int) -> None:
+        """Lengthen and advance the tiles' bar."""
+        self._planned += planned
+        self._progress.update(self._tiles, total=self._planned, advance=done, visible=True)
+
+    def slide_over(self, done: int = 1) -> None:
+        """Advance the slides' bar."""
+        self._progress.advance(self._slides, done)
+
+    def told(self, words: str) -> None:
+        """Say it above the bars."""
+        tell(words)
+
+
+def show(summary: TileSummary, out: Path, *, as_json: bool) -> None:
+    """The run's end, for people or for programs."""
+    if as_json:
+        print_json(
+            {
+                "run": shown(out),
+                "slides": {slide: asdict(one) for slide, one in summary.indexed.items()},
+                "pictures": {slide: one.written for slide, one in summary.pictures.items()},
+                "failed": summary.failures,
+                "problems": [asdict(one) for one in summary.report.problems],
+                "exit_code": summary.exit_code,
+            }
+        )
+        return
+    if summary.report.stops:
+        manifest = summary.report.manifest
+        for one in summary.report.problems:
+            if one.severity == "cohort":
+                tell(problem_line(manifest, one))
+        tell(f"nothing was cut: settle these first; sarcoscope cohort check {shown(manifest)} lists everything")
+        return
+    console.print(table(summary))
+    for slide, why in summary.failures.items():
+        tell(f"failed: {slide}: {why}" if slide not in why else f"failed: {why}")
+    tell(f"tiles: {shown(out / 'tiles')}")
+
+
+def table(summary: TileSummary) -> Table:
+    """Slides by class: kept tiles a scale, dropped ones by reason; the sum of each class."""
+    scales = sorted({mpp for one in summary.indexed.values() for mpp in one.kept}, key=float)
+    reasons = [reason for reason in DROPPED_WORDS if any(reason in one.dropped for one in summary.indexed.values())]
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn.add_column("class")
+    drawn.add_column("slide", overflow="fold")
+    for scale in scales:
+        drawn.add_column(f"kept {scale}", justify="right")
+    for reason in reasons:
+        drawn.add_column(reason.replace("_", " "), justify="right", style="dim")
+    drawn.add_column("time", justify="right")
+    for one in sorted(summary.indexed.values(), key=lambda one: (one.label or "", one.slide)):
+        drawn.add_row(
+            Text(one.label or "-"),
+            Text(one.slide),
+            *(f"{one.kept.get(scale, 0):,}" for scale in scales),
+            *(f"{one.dropped.get(reason, 0):,}" for reason in reasons),
+            "done earlier" if one.skipped else f"{one.seconds:.1f} s",
+        )
+    return drawn

@@ -1,0 +1,37 @@
+"""What slides are brought to when they are evened out: chosen from the training part only, and recorded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sarcoscope.core.cohort import CohortSlide, Part
+from sarcoscope.core.errors import InputError
+from sarcoscope.formats.appearance import TARGET_FILE, write_target
+from sarcoscope.formats.hashing import sha256_file
+from sarcoscope.formats.split import SPLIT_FILE, read_repetitions
+from sarcoscope.stages.tile_images import Look
+from sarcoscope.stages.tile_one import appearance_of, index_path
+from sarcoscope.tiling.appearance import METHODS, choose_target
+
+
+def choose_look(run: Path, slides: Sequence[CohortSlide], method: str) -> Look:
+    """The middle of the training slides' appearances, written to RUN/appearance.json.
+
+    Test and validation slides have no say in it, and pooled ones neither. Raises InputError for an unknown method,
+    for several repetitions (each would have a target of its own), and where no training slide is indexed;
+    ArtifactError without a split.
+    """
+    if method not in METHODS:
+        raise InputError(f"unknown way of evening out {method!r}", f"give one of {', '.join(METHODS)}")
+    repetitions = read_repetitions(run)
+    if len(repetitions) > 1:
+        problem = f"{SPLIT_FILE} holds {len(repetitions)} repetitions, and pictures have one target"
+        raise InputError(problem, "split into one part a slide; training takes a target for each repetition by itself")
+    (parts,) = repetitions.values()
+    train = [one.slide for one in slides if parts.get(one.slide) is Part.TRAIN and index_path(run, one.slide).is_file()]
+    looks = {slide: look for slide in train if (look := appearance_of(run, slide))}
+    if not looks:
+        raise InputError("no training slide with stained tiles", "look at RUN/split.csv and at what was dropped")
+    target = choose_target(list(looks.values()))
+    record = {"slides": sorted(looks), "split_sha256": sha256_file(run / SPLIT_FILE), "part": str(Part.TRAIN)}
+    write_target(run / TARGET_FILE, method, target, record)
+    return Look(method=method, target=target)

@@ -1,0 +1,75 @@
+"""Config files: what is written comes back, and every mistake is named with its key."""
+
+from pathlib import Path
+
+import pytest
+
+from sarcoscope.core.cutting import CutConfig, Method, QualityLimits, ScoreConfig
+from sarcoscope.core.errors import ArtifactError
+from sarcoscope.core.geometry import Mpp
+from sarcoscope.formats.config import config_text, read_config
+
+RICH = CutConfig(
+    mpp=(Mpp(1.0), Mpp(0.5), Mpp(0.25)),
+    overlap=0.25,
+    layout="concentric",
+    anchor=Mpp(1.0),
+    methods={"WDLPS": Method.SCORE, "NO: yes": Method.GRID},
+    score=ScoreConfig(top=None, per_region=5),
+    quality=QualityLimits(maximum_pen=0.3),
+)
+
+
+@pytest.mark.parametrize("config", [CutConfig(), RICH])
+def test_what_is_written_comes_back(tmp_path: Path, config: CutConfig) -> None:
+    path = tmp_path / "tile.yaml"
+    path.write_text(config_text(config), encoding="utf-8")
+    assert read_config(path, CutConfig) == config
+
+
+def test_every_key_is_explained() -> None:
+    text = config_text(CutConfig())
+    assert "# Share of its side that a tile shares with the next one" in text
+    assert "  # At most so many tiles a slide and scale, the densest first." in text
+
+
+def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "tile.yaml"
+    path.write_text("mpp: [1, 0.5]\nmethods: {WDLPS: score}\nquality:\n  maximum_pen: 0.05\n", encoding="utf-8")
+    read = read_config(path, CutConfig)
+    assert read.mpp == (1.0, 0.5)
+    assert read.method_for("WDLPS") is Method.SCORE
+    assert read.quality == QualityLimits(maximum_pen=0.05)
+    path.write_text("", encoding="utf-8")
+    assert read_config(path, CutConfig) == CutConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("overlapp: 0.1", "unknown key overlapp; did you mean overlap?"),
+        ("quality: {maximum_penn: 1}", "unknown key quality.maximum_penn; did you mean maximum_pen?"),
+        ("colour: red", "unknown key colour; known: mpp, tile_px"),
+        ("tile_px: many", "tile_px: input should be a valid integer"),
+        ("quality: {maximum_pen: 2}", "maximum_pen=2.0; give a share between 0 and 1"),
+        ("score: {top: 0}", "score.top=0"),
+        ("methods: {WDLPS: dots}", "methods.WDLPS: input should be 'grid' or 'score'"),
+        ("layout: spiral", "layout: input should be 'nested' or 'concentric'"),
+        ("- a", "no list of `key: value`"),
+        ("a: [", "no YAML that can be read"),
+        ("!!python/object:os.system {}", "no YAML that can be read"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "tile.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ArtifactError) as caught:
+        read_config(path, CutConfig)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="there is no such file"):
+        read_config(tmp_path / "no.yaml", CutConfig)
