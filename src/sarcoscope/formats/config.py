@@ -77,7 +77,7 @@ def _lines(config: Any, depth: int) -> str:
             text += f"{field.name}:\n" + textwrap.indent(_lines(value, depth + 1), "  ")
         else:
             dumped = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=10_000)
-            text += f"{field.name}: {dumped.removesuffix('...\n').strip()}\n"
+            text += f"{field.name}: {dumped.splitlines()[0]}\n"  # behind it a scalar has a line of dots
     return text
 
 
