@@ -132,17 +132,17 @@ def test_a_scale_finer_than_the_slide_is_refused_or_left_out_if_asked() -> None:
 
 
 def test_a_slide_smaller_than_the_coarse_tile_still_gives_the_fine_ones() -> None:
-    plan = plan_cut(slide(["D"]), config(), Method.GRID)
-    assert [len(of_scale(plan, mpp)) for mpp in SCALES] == [0, 1, 4]
+    plan = plan_cut(slide(["DDD"]), config(), Method.GRID)  # 128 px high, a tile of 1 um/px takes 256
+    assert [len(of_scale(plan, mpp)) for mpp in SCALES] == [0, 3, 12]
     with pytest.raises(TissueError, match=r"32x32 px is smaller than one tile \(64 px of level 0\)"):
         plan_cut(slide(["D"], cell=32), config(), Method.GRID)
 
 
 def test_score_takes_thinner_tissue_and_the_densest_of_it() -> None:
-    plan = plan_cut(slide(["D." * 2] * 2), config(mpp=(Mpp(1.0),), minimum_tissue=0.6), Method.GRID)
-    assert not any(one.tile.kept for one in plan.tiles)
-    cut = config(mpp=(Mpp(1.0),), minimum_tissue=0.6, score=ScoreConfig(top=1))
-    plan = plan_cut(slide(["D." * 2] * 2), cut, Method.SCORE)
+    half = slide(["D." * 2] * 2, cell=512)  # a tile takes two by two cells
+    cut = config(mpp=(Mpp(1.0),), tile_px=256, minimum_tissue=0.7, score=ScoreConfig(top=1))
+    assert {one.tile.dropped for one in plan_cut(half, cut, Method.GRID).tiles} == {DropReason.LITTLE_TISSUE}
+    plan = plan_cut(half, cut, Method.SCORE)
     assert [one.tile.kept for one in plan.tiles] == [True, True]
     measured = [replace(one, tile=replace(one.tile, nuclei=n)) for one, n in zip(plan.tiles, (10.0, 20.0), strict=True)]
     settled = settle(measured, plan.scale, cut, Method.SCORE)

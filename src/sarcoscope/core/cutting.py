@@ -54,9 +54,13 @@ class QualityLimits:
     """What a tile must be to be kept; each measure has its picture in docs/quality.md."""
 
     maximum_pen: float = _DEFAULT.maximum_pen
+    """Largest share under marker ink."""
     maximum_fold: float = _DEFAULT.maximum_fold
+    """Largest share where the section lies double."""
     minimum_sharpness: float = _DEFAULT.minimum_sharpness
+    """Least variance of the Laplacian over stained px, at 0.5 um/px or coarser; less is blurred."""
     maximum_unfocused: float = _DEFAULT.maximum_unfocused
+    """Largest share of stained blocks that are out of focus, as under an air bubble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,7 @@ class CutConfig:
     anchor: Mpp | None = None
     """The scale whose grid the concentric tiles stand around; by default 0.5 where it is asked for, else the finest."""
     method: Method = Method.GRID
+    """grid: every good tile. score: of those, the ones with most nuclei."""
     methods: Mapping[str, Method] = field(default_factory=dict)
     """By class, where it differs; the study takes WDLPS by score."""
     minimum_tissue: float = _DEFAULT.minimum_tissue
@@ -82,7 +87,9 @@ class CutConfig:
     minimum_tissue_score: float = 0.2
     """The same by score."""
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    """Which tiles extraction by score keeps; every limit that is given applies, the quota per region first."""
     quality: QualityLimits = field(default_factory=QualityLimits)
+    """What a tile must be to be kept; docs/quality.md shows each measure."""
     coarser_tolerance: float = _DEFAULT.coarser_tolerance
     """A slide up to this share coarser than asked is read as it is."""
     allow_coarser: bool = False
