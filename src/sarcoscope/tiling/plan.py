@@ -51,7 +51,7 @@ def plan_tiles(source: SlideSource, config: TilingConfig) -> TilePlan:
             "give a larger scan",
         )
     found = find_tissue(source, scale.mpp)
-    tissue, pen = found.shares(boxes)
+    tissue, pen, fold = found.shares(boxes)
     tiles = tuple(
         Tile(
             row=index // cells.width,
@@ -59,14 +59,15 @@ def plan_tiles(source: SlideSource, config: TilingConfig) -> TilePlan:
             box=Box(*(int(value) for value in boxes[index])),
             tissue=float(tissue[index]),
             pen=float(pen[index]),
-            dropped=mask_reason(float(tissue[index]), float(pen[index]), config),
+            fold=float(fold[index]),
+            dropped=mask_reason(float(tissue[index]), float(pen[index]), float(fold[index]), config),
         )
         for index in range(len(boxes))
     )
     return TilePlan(tiles, scale, mpp, found.glass)
 
 
-def mask_reason(tissue: float, pen: float, config: TilingConfig) -> DropReason | None:
+def mask_reason(tissue: float, pen: float, fold: float, config: TilingConfig) -> DropReason | None:
     """Why the tissue map rules a tile with these shares out; None where it does not."""
     if pen > config.maximum_pen:
         return DropReason.PEN
@@ -74,4 +75,6 @@ def mask_reason(tissue: float, pen: float, config: TilingConfig) -> DropReason |
         return DropReason.BLANK
     if tissue < config.minimum_tissue:
         return DropReason.LITTLE_TISSUE
+    if fold > config.maximum_fold:
+        return DropReason.FOLD
     return None

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from sarcoscope.core.errors import TissueError
 from sarcoscope.core.geometry import Box, Mask, Rgb, Size
 from sarcoscope.slides.port import SlideSource
+from sarcoscope.tiling.density import optical_density
+from sarcoscope.tiling.folds import find_folds
 from sarcoscope.tiling.quality import GLASS
 
 MASK_UM = 4.0
@@ -36,6 +38,8 @@ _GLASS_SPREAD = 15
 """Noise and vignetting of glass below its brightest percent."""
 _MOST_PX = 2**32
 """An overview is not made from a level with more px."""
+_BAND = 256
+"""Rows of the overview whose densities are held at once."""
 _CLOSE_UM = 40.0
 _SPECK_UM2 = 2_500.0
 _HOLE_UM2 = 50_000.0
@@ -44,20 +48,25 @@ _HOLE_UM2 = 50_000.0
 
 @dataclass(frozen=True, slots=True)
 class TissueMap:
-    """Tissue and ink of one slide on its overview; the overview covers the whole slide."""
+    """Tissue, ink and folds of one slide on its overview; the overview covers the whole slide."""
 
     tissue: Mask
     """(h, w) bool: stained tissue, vacuoles filled, ink excluded."""
     pen: Mask
     """(h, w) bool: marker ink."""
+    fold: Mask
+    """(h, w) bool: where the section lies double; such px are tissue, too."""
     size_l0: Size
     """The slide, level-0 px."""
     glass: int
     """A px whose darkest channel is brighter is glass or the inside of a vacuole, 0..255."""
 
-    def shares(self, boxes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Share of tissue and of ink in (N, 4) boxes (left, top, width, height; level-0 px inside the slide)."""
-        return box_shares(self.tissue, boxes, self.size_l0), box_shares(self.pen, boxes, self.size_l0)
+    def shares(
+        self, boxes: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Share of tissue, ink and fold in (N, 4) boxes (left, top, width, height; level-0 px inside the slide)."""
+        tissue, pen, fold = (box_shares(mask, boxes, self.size_l0) for mask in (self.tissue, self.pen, self.fold))
+        return tissue, pen, fold
 
 
 def box_shares(mask: Mask, boxes: npt.NDArray[np.int64], size_l0: Size) -> npt.NDArray[np.float64]:
@@ -100,7 +109,7 @@ def find_tissue(source: SlideSource, mpp: float) -> TissueMap:
 
 
 def map_tissue(rgb: Rgb, um_per_px: float, size_l0: Size, path: Path) -> TissueMap:
-    """Tissue and ink on an overview (h, w, 3) of `um_per_px`; `path` names the slide in errors."""
+    """Tissue, ink and folds on an overview (h, w, 3) of `um_per_px`; `path` names the slide in errors."""
     if is_dark(rgb):
         raise TissueError(
             path,
@@ -110,10 +119,12 @@ def map_tissue(rgb: Rgb, um_per_px: float, size_l0: Size, path: Path) -> TissueM
     smooth = np.asarray(cv2.GaussianBlur(rgb, (3, 3), 0.7), np.uint8)  # a median would erase septa one px wide
     white, glass = find_white(smooth)
     pen = find_pen(rgb)
-    tissue = close_vacuoles(find_stain(smooth, white) & ~pen, um_per_px) & ~pen
+    stained = find_stain(smooth, white) & ~pen
+    tissue = close_vacuoles(stained, um_per_px) & ~pen
     if not tissue.any():
         raise TissueError(path, "no tissue found: the overview shows only glass", "check the slide in a viewer")
-    return TissueMap(tissue, pen, size_l0, glass)
+    fold = find_folds(smooth, white, stained & tissue, um_per_px)
+    return TissueMap(tissue, pen, fold, size_l0, glass)
 
 
 def _refuse_endless(source: SlideSource, downsample: float) -> None:
@@ -132,10 +143,10 @@ def is_dark(rgb: Rgb) -> bool:
 
     Black padding around a brightfield scan does not count, since glass and stroma are bright.
     """
-    lightest, darkest = rgb.max(axis=2), rgb.min(axis=2)
-    lit = lightest >= 50
-    bright = (darkest > 150).sum()
-    return bool(lit.mean() < 0.5 and bright < 0.05 * max(1, lit.sum())) or bool(np.median(lightest) < 50 and not bright)
+    lightest = _lightest(rgb)
+    lit, bright = (cv2.countNonZero(mask.view(np.uint8)) for mask in (lightest >= 50, _darkest(rgb) > 150))
+    mostly_black = lit < 0.5 * lightest.size and bright < 0.05 * max(1, lit)
+    return mostly_black or bool(not bright and np.median(lightest) < 50)
 
 
 def find_white(rgb: Rgb) -> tuple[npt.NDArray[np.float64], int]:
@@ -146,13 +157,39 @@ def find_white(rgb: Rgb) -> tuple[npt.NDArray[np.float64], int]:
     readers fill with it what was never scanned; where the rest is stained, pure white is the glass. A slide
     full of tissue shows none: then its brightest channels stand in, at least 225.
     """
-    pure = rgb.min(axis=2) == 255
-    brightest = np.percentile(rgb[~pure] if not pure.all() else rgb.reshape(-1, 3), 99, axis=0)
+    pure = _darkest(rgb) == 255
+    share = cv2.countNonZero(pure.view(np.uint8)) / pure.size
+    brightest = _percentiles(rgb, ~pure if share < 1 else pure, 0.99)
     if _is_glass(brightest):
         return brightest, int(brightest.min()) - _GLASS_SPREAD
-    if pure.mean() > 0.01:
+    if share > 0.01:
         return np.full(3, 255.0), 255 - _GLASS_SPREAD
     return np.clip(brightest, 225, 255), GLASS
+
+
+def _darkest(rgb: Rgb) -> npt.NDArray[np.uint8]:
+    """(h, w) smallest of the three channels."""
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.min(cv2.min(red, green), blue), np.uint8)
+
+
+def _lightest(rgb: Rgb) -> npt.NDArray[np.uint8]:
+    """(h, w) largest of the three channels."""
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
+
+
+def _percentiles(rgb: Rgb, where: Mask, share: float) -> npt.NDArray[np.float64]:
+    """(3,) what `np.percentile(rgb[where], 100 * share, axis=0)` gives, from histograms."""
+    mask = where.view(np.uint8)
+    found = np.empty(3)
+    for channel in range(3):
+        counts = np.asarray(cv2.calcHist([rgb], [channel], mask, [256], [0, 256])).ravel()
+        below = np.cumsum(counts, dtype=np.float64)
+        rank = share * (below[-1] - 1)
+        low, high = (int(np.searchsorted(below, at, side="right")) for at in (np.floor(rank), np.ceil(rank)))
+        found[channel] = low + (rank - np.floor(rank)) * (high - low)
+    return found
 
 
 def _is_glass(color: npt.NDArray[np.float64]) -> bool:
@@ -161,22 +198,20 @@ def _is_glass(color: npt.NDArray[np.float64]) -> bool:
     return bool(tinted and min(color) >= _GLASS_DIM and min(red, blue) - green <= _GLASS_STAIN)
 
 
-def optical_density(rgb: Rgb, white: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """(h, w, 3) optical density against the slide's white, 0 where it is brighter."""
-    levels = np.arange(256)[:, None]
-    table = np.maximum(0, -np.log10((levels + 1) / (white + 1))).astype(np.float32)
-    return np.stack([table[rgb[..., channel], channel] for channel in range(3)], axis=-1)
-
-
 def find_stain(rgb: Rgb, white: npt.NDArray[np.float64]) -> Mask:
     """(h, w) stained px of an overview: denser than the slide's threshold, coloured, not black padding."""
-    density = optical_density(rgb, white)
-    strongest = density.max(axis=2)
-    coloured = strongest - density.min(axis=2) > _CHROMA
-    scaled = np.clip(strongest * 255, 0, 255).astype(np.uint8)
+    strongest = np.empty(rgb.shape[:2], np.float32)
+    stained = np.empty(rgb.shape[:2], bool)
+    for top in range(0, rgb.shape[0], _BAND):
+        band = slice(top, top + _BAND)
+        red, green, blue = cv2.split(optical_density(rgb[band], white))
+        strongest[band] = cv2.max(cv2.max(red, green), blue)
+        stained[band] = strongest[band] - cv2.min(cv2.min(red, green), blue) > _CHROMA
+        stained[band] &= _lightest(rgb[band]) > 20
+    scaled = np.asarray(cv2.convertScaleAbs(strongest, alpha=255), np.uint8)
     threshold = float(np.clip(otsu(scaled) / 255, *_DENSITY_BOUNDS))
-    stained: Mask = (strongest > threshold) & coloured & (rgb.max(axis=2) > 20)
-    return stained
+    found: Mask = stained & (strongest > threshold)
+    return found
 
 
 def otsu(gray: npt.NDArray[np.uint8]) -> float:
@@ -190,18 +225,23 @@ def find_pen(rgb: Rgb) -> Mask:
 
     H&E lies between purple and pink; ink is more saturated, of another hue, or both.
     """
-    values = rgb.astype(np.int16)
-    red, green, blue = values[..., 0], values[..., 1], values[..., 2]
-    lightest, darkest = values.max(axis=2), values.min(axis=2)
-    strong = lightest - darkest > 50
-    green_ink = strong & (green - red > 15) & (green >= blue - 20)
-    blue_ink = strong & (blue - red > 50) & (green - red > -5)
-    red_ink = (red > 130) & (red - green > 100) & (red - blue > 90)
-    black_ink = (lightest < 85) & (lightest - darkest < 22) & (darkest > 4)
+    red, green, blue = (np.asarray(channel, np.uint8) for channel in cv2.split(rgb))
+    lightest, darkest = _lightest(rgb), _darkest(rgb)
+    spread = lightest - darkest
+    strong = spread > 50
+    green_ink = strong & _exceeds(green, red, 15) & ~_exceeds(blue, green, 20)
+    blue_ink = strong & _exceeds(blue, red, 50) & ~_exceeds(red, green, 4)
+    red_ink = (red > 130) & _exceeds(red, green, 100) & _exceeds(red, blue, 90)
+    black_ink = (lightest < 85) & (spread < 22) & (darkest > 4)
     ink = (green_ink | blue_ink | red_ink | black_ink).astype(np.uint8)
     ink = np.asarray(cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     found: Mask = np.asarray(cv2.dilate(ink, np.ones((5, 5), np.uint8))) > 0
     return found
+
+
+def _exceeds(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], least: int) -> Mask:
+    """(h, w) whether one - other > least; subtraction saturates at 0."""
+    return np.asarray(cv2.subtract(one, other) > least)
 
 
 def close_vacuoles(stained: Mask, um_per_px: float) -> Mask:
