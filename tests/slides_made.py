@@ -26,10 +26,10 @@ def draw(rows: list[str], cell: int = 128, seed: int = 0) -> Rgb:
     return np.concatenate(lines, axis=0)
 
 
-def write_drawn(path: Path, rows: list[str], *, mpp: float = 0.25, power: float | None = 40.0) -> Path:
+def write_drawn(path: Path, rows: list[str], *, mpp: float = 0.25, power: float | None = 40.0, seed: int = 0) -> Path:
     """A pyramidal TIFF of `draw(rows)` at `mpp`: a cell of 128 px is one tile of 64 px at twice the um/px."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rgb = draw(rows)
+    rgb = draw(rows, seed=seed)
     size = Size(rgb.shape[1], rgb.shape[0])
     write_pyramid(path, [rgb], size=size, mpp=Mpp(mpp), power=power, description="drawn for a test", quality=92)
     return path

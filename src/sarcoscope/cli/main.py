@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import sarcoscope
-from sarcoscope.cli import bundle, convert, deidentify, demo, diagnose, doctor, info, phantom
+from sarcoscope.cli import bundle, convert, deidentify, demo, diagnose, doctor, info, phantom, tile
 from sarcoscope.cli.console import print_json, tell
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ def options(
 
 
 app.command("diagnose")(diagnose.diagnose)
+app.command("tile")(tile.tile)
 app.command("convert")(convert.convert)
 app.command("deidentify")(deidentify.deidentify)
 app.command("info")(info.info)

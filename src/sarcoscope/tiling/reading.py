@@ -14,6 +14,8 @@ from sarcoscope.core.geometry import Mpp, Rgb, Size
 from sarcoscope.core.tile import Tile
 from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.slides.port import SlideSource
+from sarcoscope.tiling.nuclei import nuclear_density
+from sarcoscope.tiling.phash import phash
 from sarcoscope.tiling.quality import GLASS, judge, measure
 
 Item = TypeVar("Item")
@@ -43,9 +45,6 @@ class TileReader:
         view, mpp = judged_view(rgb, self.config.mpp)
         judged = judge(tile, measure(view, self.glass), self.config)
         if self.nuclei or self.hashed:
-            from sarcoscope.tiling.nuclei import nuclear_density
-            from sarcoscope.tiling.phash import phash
-
             judged = replace(
                 judged,
                 nuclei=nuclear_density(view, mpp) if self.nuclei else None,
