@@ -1,0 +1,60 @@
+"""The page on 127.0.0.1 until it is stopped."""
+
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from sarcoscope.core.errors import InputError
+from sarcoscope.viewer.app import create_app
+
+_TOKEN_BYTES: Final = 24
+_SECONDS_TO_FINISH: Final = 2
+
+
+def serve(
+    run: Path,
+    *,
+    port: int,
+    reader: str,
+    read_only: bool,
+    predictions: Path | None,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve until Ctrl+C; `ready` gets the address, token and all, once it can be opened. Port 0 takes a free one.
+
+    Raises InputError where the port is taken, ArtifactError where the folder cannot be screened.
+    """
+    with _listening(port) as listener:
+        taken = listener.getsockname()[1]
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        app = create_app(run, token=token, port=taken, reader=reader, read_only=read_only, predictions=predictions)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+        )
+        ready(f"http://127.0.0.1:{taken}/?token={token}")
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:  # how a page is ended; every decision was on the disk before it was shown
+            return
+
+
+def _listening(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+    except (OSError, OverflowError) as error:
+        listener.close()
+        problem = f"port {port} cannot be had ({getattr(error, 'strerror', None) or error})"
+        raise InputError(problem, "give another with --port, or --port 0 for a free one") from error
+    return listener

@@ -1,0 +1,67 @@
+// Talking to the server: reading at any time, writing one after the other.
+
+export class Refused extends Error {}
+
+async function answerOf(response) {
+  if (response.ok) return response.json();
+  let words = `the server answered ${response.status}`;
+  try {
+    words = (await response.json()).error || words;
+  } catch {
+    // no JSON: the status says it
+  }
+  throw new Refused(words);
+}
+
+export async function get(path) {
+  let response;
+  try {
+    response = await fetch(path);
+  } catch {
+    throw new Refused("the server does not answer; is sarcoscope screen still running?");
+  }
+  return answerOf(response);
+}
+
+async function post(path, body) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  } catch {
+    throw new Refused("the server does not answer; is sarcoscope screen still running?");
+  }
+  return answerOf(response);
+}
+
+/** Writes in the order in which they were asked for; `onState` hears how many are not yet on the disk. */
+export class Saver {
+  constructor(onState) {
+    this.onState = onState;
+    this.pending = 0;
+    this.chain = Promise.resolve();
+  }
+
+  save(path, body) {
+    this.pending += 1;
+    this.onState(this.pending, null);
+    const done = this.chain.then(() => post(path, body));
+    this.chain = done.then(
+      () => this.settle(null),
+      (error) => this.settle(error),
+    );
+    return done;
+  }
+
+  settle(error) {
+    this.pending -= 1;
+    this.onState(this.pending, error);
+  }
+}
+
+export const smallPicture = (tile) => `/api/slides/${tile.n}/tiles/${tile.row}/small.jpg`;
+export const largePicture = (tile) => `/api/slides/${tile.n}/tiles/${tile.row}/large.jpg`;
+export const overviewPicture = (n) => `/api/slides/${n}/overview.jpg`;

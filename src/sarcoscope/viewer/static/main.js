@@ -1,0 +1,507 @@
+// The page: what is open, what is shown of it, and what each key does.
+
+import { Alike } from "./alike.js";
+import { Refused, Saver, get, largePicture } from "./api.js";
+import { Grid } from "./grid.js";
+import { SlideMap } from "./map.js";
+import { ALL, SlideList, colorOf } from "./slides.js";
+import { SORTS, STATES, count, described, showFacts, sorted, tilesOf } from "./tiles.js";
+
+const SLIDES_AT_ONCE = 50;
+const CHIPS = 2;
+const byId = (id) => document.getElementById(id);
+const show = { sort: "position", direction: 1, state: "used", scale: "" };
+let cohort = null;
+let open = { numbers: [], slides: new Map(), tiles: [], rows: new Map() };
+let opening = 0;
+
+const grid = new Grid(byId("grid"), {
+  describe: (tile) => described(tile, show.sort),
+  onCurrent: () => currentChanged(),
+  onOpen: () => openZoom(),
+  onSeen: (tiles) => seen(tiles),
+});
+const map = new SlideMap(byId("map"), { onPick: (tile) => grid.moveTo(grid.items.indexOf(tile)) });
+const alike = new Alike({ onReject: rejectAlike, onError: (error) => alarm(error.message) });
+const list = new SlideList({ onOpen: (number) => (number === ALL ? openView(list.shown) : openSlide(number)), onClass: () => classChanged() });
+const saver = new Saver(savedChanged);
+
+// ---- opening slides
+
+async function start() {
+  try {
+    cohort = await get("/api/cohort");
+  } catch (error) {
+    alarm(error.message);
+    return;
+  }
+  byId("reader").textContent = cohort.readOnly ? "Only shown: nothing is saved" : `Reader: ${cohort.reader}`;
+  byId("phantom").hidden = !cohort.phantom;
+  byId("help-file").textContent = `Decisions go to ${cohort.file}`;
+  if (cohort.strangers) {
+    byId("warning").textContent = ` ${count(cohort.strangers, "decision")} in the file ${cohort.strangers === 1 ? "is" : "are"} about slides that this cohort does not have.`;
+  }
+  document.body.classList.toggle("read-only", cohort.readOnly);
+  list.setCohort(cohort);
+  const begun = list.shown.find((n) => cohort.slides[n].decided < cohort.slides[n].inUse);
+  await openSlide(begun ?? list.shown[0] ?? 0);
+  grid.element.focus();
+}
+
+const openSlide = (number) => openView([number]);
+
+/** Tiles of one slide, or of several together. */
+async function openView(numbers, wanted = null) {
+  const ticket = (opening += 1);
+  byId("slide-name").textContent = numbers.length > 1 ? list.nameOfAll : cohort.slides[numbers[0]].slide;
+  const slides = [];
+  try {
+    for (let from = 0; from < numbers.length; from += SLIDES_AT_ONCE) {
+      slides.push(...(await get(`/api/slides?numbers=${numbers.slice(from, from + SLIDES_AT_ONCE)}`)));
+    }
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (ticket === opening) alarm(error.message);
+    return;
+  }
+  if (ticket !== opening) return;
+  for (const slide of slides) cohort.slides[slide.number].error = slide.error;
+  const usable = slides.filter((slide) => slide.columns && !slide.error);
+  open = {
+    numbers,
+    slides: new Map(slides.map((slide) => [slide.number, slide])),
+    tiles: usable.flatMap((slide) => tilesOf(slide.number, slide)),
+    rows: new Map(),
+  };
+  for (const tile of open.tiles) open.rows.set(`${tile.n}:${tile.row}`, tile);
+  recallSeen();
+  list.setOpen(numbers.length > 1 ? ALL : numbers[0]);
+  byId("slide-label").replaceChildren(...labelsOf(numbers).map((code) => chip(code)));
+  scalesOf(open.tiles);
+  sortsOf(slides);
+  quiet();
+  refresh(0, wanted && open.rows.get(wanted));
+  if (numbers.length > 1 && usable.length < slides.length) {
+    alarm(`${count(slides.length - usable.length, "slide")} of these cannot be read; the list names them.`);
+  }
+}
+
+/** Labels of the slides at hand; none where they are too many to stand beside the name. */
+function labelsOf(numbers) {
+  const labels = new Set(numbers.flatMap((number) => Object.keys(cohort.slides[number].labels)).filter(Boolean));
+  return labels.size > CHIPS ? [] : [...labels];
+}
+
+/** The map of the slide whose tile is the current one. */
+function showMap() {
+  const number = grid.item?.n ?? open.numbers[0];
+  const slide = open.slides.get(number);
+  const there = slide.size && !slide.error;
+  byId("no-map").hidden = Boolean(there);
+  byId("no-map").textContent = slide.error ? "" : "Ready-made tiles: there is no slide to show them on.";
+  byId("map-key").hidden = !there;
+  map.show(number, there ? slide : null);
+}
+
+function chip(code) {
+  const part = document.createElement("span");
+  part.className = "chip";
+  const swatch = document.createElement("i");
+  swatch.style.background = colorOf(cohort, code);
+  part.append(swatch, code);
+  return part;
+}
+
+function scalesOf(tiles) {
+  const scales = [...new Set(tiles.map((tile) => tile.mpp))].filter((mpp) => mpp !== null);
+  const select = byId("scale");
+  byId("scale-label").hidden = scales.length < 2;
+  select.replaceChildren(new Option("all", ""), ...scales.map((mpp) => new Option(`${mpp} µm/px`, String(mpp))));
+  select.value = scales.length > 1 && scales.map(String).includes(show.scale) ? show.scale : "";
+}
+
+function sortsOf(slides) {
+  const without = slides.every((slide) => slide.noDisagreement) ? slides[0].noDisagreement : null;
+  const button = document.querySelector("[data-sort=disagreement]");
+  const has = (name) => open.tiles.some((tile) => tile[name] !== null);
+  for (const name of ["nuclei", "sharpness"]) {
+    const other = document.querySelector(`[data-sort=${name}]`);
+    other.disabled = !has(name);
+    other.title = has(name) ? "" : "not measured for these tiles";
+  }
+  button.disabled = !has("disagreement");
+  button.title = button.disabled ? (without ?? "not predicted") : "1 - probability of the tile's own label";
+}
+
+// ---- what is shown
+
+/** The list anew: `position` is where the reader stands, or on the tile `wanted` where it is shown. */
+function refresh(position = grid.current, wanted = null) {
+  const scale = byId("scale").value;
+  const label = list.label;
+  const inScope = open.tiles.filter(
+    (tile) => (!scale || String(tile.mpp) === scale) && (!label || (tile.label ?? "") === label),
+  );
+  const usable = document.querySelector(`[data-sort=${show.sort}]`).disabled ? "position" : show.sort;
+  const items = sorted(inScope.filter(STATES[show.state]), usable, usable === show.sort ? show.direction : 1);
+  const found = wanted ? items.indexOf(wanted) : -1;
+  map.setTiles(items, null);
+  grid.setItems(items, found >= 0 ? found : position);
+  for (const option of byId("state").options) {
+    const words = option.textContent.replace(/ \([\d,]+\)$/, "");
+    option.textContent = `${words} (${inScope.filter(STATES[option.value]).length.toLocaleString("en")})`;
+  }
+  byId("state").value = show.state;
+  for (const button of document.querySelectorAll("[data-sort]")) {
+    const on = button.dataset.sort === usable;
+    button.setAttribute("aria-pressed", String(on));
+    button.dataset.direction = on ? (show.direction > 0 || usable !== show.sort ? "up" : "down") : "";
+  }
+  const nothing = byId("nothing");
+  const problem = open.slides.get(open.numbers[0])?.error;
+  nothing.hidden = items.length > 0;
+  nothing.classList.toggle("problem", Boolean(problem));
+  nothing.textContent = problem
+    ? `This slide cannot be shown: ${problem}`
+    : open.tiles.length
+      ? "No tile of this kind here. Press S to show others."
+      : "This slide has no tiles.";
+  grid.element.hidden = items.length === 0;
+  progress();
+}
+
+function currentChanged() {
+  showMap();
+  map.setCurrent(grid.item);
+  showFacts(byId("facts"), grid.item);
+  byId("like").disabled = cohort.readOnly || !grid.item || Boolean(grid.item.dropped);
+  if (byId("zoom").open) paintZoom();
+}
+
+function progress() {
+  const inUse = open.tiles.filter((tile) => !tile.dropped);
+  const looked = inUse.filter((tile) => tile.seen || tile.verdict).length;
+  const rejected = inUse.filter((tile) => tile.verdict === "reject").length;
+  const place = list.shown.indexOf(open.numbers[0]);
+  const slide =
+    open.numbers.length > 1
+      ? `${count(open.numbers.length, "slide")} together`
+      : `Slide ${place + 1} of ${list.shown.length}`;
+  byId("progress").textContent = `${slide} · ${looked.toLocaleString("en")} of ${count(inUse.length, "tile")} seen · ${count(rejected, "rejected", "rejected")}`;
+  byId("bar-seen").style.width = `${inUse.length ? (100 * looked) / inUse.length : 0}%`;
+  const counts = new Map(open.numbers.map((number) => [number, [0, 0]]));
+  for (const tile of inUse) {
+    if (tile.verdict) counts.get(tile.n)[0] += 1;
+    if (tile.verdict === "reject") counts.get(tile.n)[1] += 1;
+  }
+  for (const [number, [decided, out]] of counts) {
+    const entry = cohort.slides[number];
+    if (!entry.error) [entry.decided, entry.rejected] = [decided, out];
+    list.paint(number);
+  }
+}
+
+function seen(tiles) {
+  const news = tiles.filter((tile) => !tile.seen && !tile.dropped);
+  if (!news.length) return;
+  for (const tile of news) tile.seen = true;
+  progress();
+  rememberSeen(news);
+}
+
+/** What was on the screen outlives a reload of the page; it is written to the file when the slide is finished. */
+const seenKey = (tile) => `seen ${cohort.file} ${tile.slide}`;
+
+function rememberSeen(tiles) {
+  try {
+    for (const [key, some] of Map.groupBy(tiles, seenKey)) {
+      const before = JSON.parse(sessionStorage.getItem(key) ?? "[]");
+      sessionStorage.setItem(key, JSON.stringify([...before, ...some.map((tile) => tile.tile)]));
+    }
+  } catch {
+    // storage is full or switched off: a reload then asks for another look
+  }
+}
+
+function recallSeen() {
+  try {
+    for (const [key, some] of Map.groupBy(open.tiles, seenKey)) {
+      const before = new Set(JSON.parse(sessionStorage.getItem(key) ?? "[]"));
+      for (const tile of some) tile.seen = before.has(tile.tile);
+    }
+  } catch {
+    // nothing was kept
+  }
+}
+
+// ---- deciding
+
+function decide(tiles, verdict, reason = "") {
+  const changed = tiles.filter((tile) => !tile.dropped && tile.verdict !== verdict);
+  if (!changed.length) return;
+  const before = changed.map((tile) => tile.verdict);
+  for (const tile of changed) tile.verdict = verdict;
+  afterChange();
+  const body = { tiles: changed.map((tile) => [tile.n, tile.row]), verdict, reason };
+  saver.save("/api/decisions", body).catch(() => {
+    changed.forEach((tile, i) => {
+      if (tile.verdict === verdict) tile.verdict = before[i];
+    });
+    afterChange();
+  });
+}
+
+/** Decisions have changed: tiles that are no longer shown go, the others are painted again. */
+function afterChange() {
+  if (show.state === "kept" || show.state === "rejected") {
+    refresh(grid.current);
+    return;
+  }
+  grid.repaint();
+  map.ask();
+  progress();
+  currentChanged();
+}
+
+function toggle() {
+  if (cohort.readOnly) return toast("This page only shows: it was started with --read-only.");
+  const chosen = grid.chosen;
+  const usable = chosen.filter((tile) => !tile.dropped);
+  if (!usable.length) return chosen.length ? toast(`${described(chosen[0], "position").label}: quality has taken it out already.`) : undefined;
+  decide(usable, usable.every((tile) => tile.verdict === "reject") ? "keep" : "reject");
+}
+
+function openAlike() {
+  if (cohort.readOnly || !grid.item) return;
+  if (grid.item.dropped) return toast("Choose a tile in use: this one is out already.");
+  alike.open(grid.item, (n, row) => open.rows.get(`${n}:${row}`));
+}
+
+function rejectAlike(tiles, tile) {
+  decide(tiles, "reject", `like ${tile.tile}`);
+  toast(`${count(tiles.length, "tile")} rejected. U takes all of them back at once.`);
+  grid.element.focus();
+}
+
+async function undo() {
+  if (cohort.readOnly) return;
+  let answer;
+  try {
+    answer = await saver.save("/api/undo", {});
+  } catch {
+    return; // the alarm has told it
+  }
+  if (!answer.changed.length) return toast("Nothing to undo.");
+  const [number, row] = answer.changed[0];
+  if (!open.numbers.includes(number)) await openView([number]);
+  for (const [n, r, verdict] of answer.changed) {
+    const tile = open.rows.get(`${n}:${r}`);
+    if (tile) tile.verdict = verdict;
+  }
+  refresh(grid.current, open.rows.get(`${number}:${row}`) ?? null);
+  toast(`Taken back: ${count(answer.changed.length, "decision")}.`);
+}
+
+async function finish() {
+  if (cohort.readOnly) return;
+  const name = byId("slide-name").textContent;
+  const inUse = open.tiles.filter((tile) => !tile.dropped);
+  const looked = inUse.filter((tile) => tile.seen && !tile.verdict);
+  try {
+    await saver.save("/api/finish", { seen: looked.map((tile) => [tile.n, tile.row]) });
+  } catch {
+    return; // the alarm has told it
+  }
+  for (const tile of looked) tile.verdict ??= "keep";
+  progress();
+  const unseen = inUse.filter((tile) => !tile.verdict).length;
+  const kept = inUse.filter((tile) => tile.verdict === "keep").length;
+  const rest = unseen ? ` ${count(unseen, "tile")} never on the screen, left undecided.` : "";
+  const words = `${name}: ${kept} seen and kept, ${inUse.length - kept - unseen} rejected.${rest}`;
+  const onward = step(1);
+  if (!onward) afterChange();
+  toast(onward ? words : `${words} That was the last slide.`);
+}
+
+/** To the next or previous slide; whether there is one. */
+function step(by) {
+  const number = open.numbers.length > 1 ? null : list.after(open.numbers[0], by);
+  if (number === null) return false;
+  openSlide(number);
+  return true;
+}
+
+// ---- telling
+
+let toastTimer = 0;
+function toast(words) {
+  const box = byId("toast");
+  box.textContent = words;
+  box.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => (box.hidden = true), 5000);
+}
+
+function alarm(words) {
+  const box = byId("alert");
+  box.textContent = words;
+  box.hidden = false;
+}
+
+function quiet() {
+  byId("alert").hidden = true;
+}
+
+let lost = false;
+function savedChanged(pending, error) {
+  const box = byId("saved");
+  if (error) {
+    lost = true;
+    alarm(`Not saved: ${error.message}`);
+  } else if (pending === 0 && lost === false) {
+    quiet();
+  }
+  if (pending > 0) lost = false;
+  box.textContent = pending ? "Saving" : lost ? "Last decision not saved" : "All decisions saved";
+  box.dataset.state = pending ? "saving" : lost ? "lost" : "saved";
+}
+
+// ---- the large view
+
+function openZoom() {
+  if (!grid.item) return;
+  byId("zoom").showModal();
+  paintZoom();
+}
+
+function paintZoom() {
+  const tile = grid.item;
+  if (!tile) return byId("zoom").close();
+  const image = byId("zoom-image");
+  const source = largePicture(tile);
+  if (!image.src.endsWith(source)) image.src = source;
+  image.alt = described(tile, "position").label;
+  const about = described(tile, "position");
+  byId("zoom").classList.toggle("rejected", about.rejected);
+  byId("zoom-mark").hidden = !about.mark;
+  byId("zoom-mark").textContent = about.mark;
+  showFacts(byId("zoom-facts"), tile);
+  for (const next of [grid.items[grid.current + 1], grid.items[grid.current - 1]]) {
+    if (next) new Image().src = largePicture(next);
+  }
+}
+
+byId("zoom-image").addEventListener("load", () => grid.item && seen([grid.item]));
+byId("zoom").addEventListener("keydown", (event) => {
+  event.stopPropagation();
+  if (event.key === "Enter") {
+    event.preventDefault();
+    byId("zoom").close();
+  } else if (!grid.key(event)) {
+    common(event);
+  }
+});
+byId("zoom").addEventListener("click", (event) => event.target === byId("zoom") && byId("zoom").close());
+
+// ---- keys and buttons
+
+/** Keys that work in the grid and in the large view alike; whether it was one. */
+function common(event) {
+  const key = event.key.toLowerCase();
+  if (event.key === " ") toggle();
+  else if (key === "u" || (key === "z" && (event.ctrlKey || event.metaKey))) undo();
+  else return false;
+  event.preventDefault();
+  return true;
+}
+
+const cycle = (select, by = 1) => {
+  select.selectedIndex = (select.selectedIndex + by + select.options.length) % select.options.length;
+  select.dispatchEvent(new Event("change"));
+};
+
+const KEYS = {
+  1: () => sortBy("position"),
+  2: () => sortBy("nuclei"),
+  3: () => sortBy("sharpness"),
+  4: () => sortBy("disagreement"),
+  a: openAlike,
+  f: finish,
+  n: () => step(1) || toast("That was the last slide."),
+  p: () => step(-1) || toast("This is the first slide."),
+  s: () => cycle(byId("state")),
+  c: () => cycle(byId("class")),
+  "+": () => resize(32),
+  "=": () => resize(32),
+  "-": () => resize(-32),
+  "?": () => byId("help").showModal(),
+  enter: openZoom,
+  escape: () => grid.clearSelection(),
+};
+
+document.addEventListener("keydown", (event) => {
+  if (!cohort || event.altKey || document.querySelector("dialog[open]")) return;
+  const inField = event.target.closest("select, input");
+  if (inField && event.key !== "Escape") return;
+  if (event.target.closest("button") && [" ", "Enter"].includes(event.key)) return;
+  if (grid.key(event) || common(event)) return;
+  const act = event.ctrlKey || event.metaKey ? null : KEYS[event.key.toLowerCase()];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+
+function sortBy(name) {
+  const button = document.querySelector(`[data-sort=${name}]`);
+  if (button.disabled) return toast(`Cannot sort so: ${button.title}.`);
+  show.direction = show.sort === name ? -show.direction : SORTS[name].first;
+  show.sort = name;
+  refresh(0);
+}
+
+function resize(by) {
+  const slider = byId("side");
+  slider.value = String(Number(slider.value) + by);
+  grid.setSide(Number(slider.value));
+}
+
+function classChanged() {
+  if (open.numbers.length > 1) openView(list.shown);
+  else if (!list.shown.includes(open.numbers[0]) && list.shown.length) openSlide(list.shown[0]);
+  else refresh(0);
+}
+
+const pressed = (id, act) =>
+  byId(id).addEventListener("click", () => {
+    act();
+    if (!document.querySelector("dialog[open]")) grid.element.focus();
+  });
+for (const button of document.querySelectorAll("[data-sort]")) {
+  button.addEventListener("click", () => {
+    sortBy(button.dataset.sort);
+    grid.element.focus();
+  });
+}
+pressed("previous", KEYS.p);
+pressed("next", KEYS.n);
+pressed("finish", finish);
+pressed("undo", undo);
+pressed("like", openAlike);
+pressed("help-open", KEYS["?"]);
+byId("help-close").addEventListener("click", () => byId("help").close());
+byId("side").addEventListener("input", () => resize(0));
+for (const id of ["state", "scale"]) {
+  byId(id).addEventListener("change", () => {
+    show[id] = byId(id).value;
+    refresh(0);
+    grid.element.focus();
+  });
+}
+for (const id of ["zoom", "alike", "help"]) {
+  byId(id).addEventListener("close", () => grid.element.focus());
+}
+window.addEventListener("beforeunload", (event) => {
+  if (saver.pending) event.preventDefault();
+});
+
+start();
