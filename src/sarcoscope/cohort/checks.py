@@ -78,7 +78,10 @@ def _ids(slides: Iterable[CohortSlide]) -> Iterator[Problem]:
         other = first.setdefault(one.slide.lower(), one)
         if other is not one:
             problem = f"the slide of row {other.row} is called {other.slide!r} too"
-            yield _about(one, "duplicate_slide", Severity.COHORT, problem, "give each slide a name of its own")
+            advice = "give each slide a name of its own"
+            if other.row == one.row:
+                problem, advice = f"its pattern matches several slides, all called {one.slide!r}", "leave 'slide' empty"
+            yield _about(one, "duplicate_slide", Severity.COHORT, problem, advice)
 
 
 def _files(slides: Iterable[CohortSlide], facts: Iterable[SlideFacts | None]) -> Iterator[Problem]:
@@ -88,7 +91,7 @@ def _files(slides: Iterable[CohortSlide], facts: Iterable[SlideFacts | None]) ->
         if found.kind:
             yield _about(one, found.kind, Severity.SLIDE, found.problem, found.advice)
         elif found.scale_problem:
-            kind = "no_scale" if one.mpp is None else "mpp_contradicts_file"
+            kind = "no_scale" if one.mpp is None else "mpp_refused"
             problem, _, advice = found.scale_problem.partition("; ")
             yield _about(one, kind, Severity.SLIDE, problem, advice)
         elif found.mpp is None:

@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -76,15 +76,19 @@ def read_rows(path: Path, *, patterns: bool = True) -> Manifest:
 
 def write_cohort(run: Path, slides: Iterable[CohortSlide]) -> None:
     """Write RUN/cohort.csv, with absolute paths, atomically. Raises ArtifactError."""
+    write_manifest(run / COHORT_FILE, (replace(one, path=one.path.absolute()) for one in slides))
+
+
+def write_manifest(path: Path, slides: Iterable[CohortSlide]) -> None:
+    """Write a manifest, with the slides' paths as they are, atomically. Raises ArtifactError."""
     text = StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(MANIFEST_COLUMNS)
     for one in slides:
         mpp = "" if one.mpp is None else repr(float(one.mpp))
-        path = os.path.abspath(one.path)  # noqa: PTH100 - resolve() would follow links to other names
         label, components = one.label or "", ";".join(one.components)
-        rows.writerow([one.slide, one.patient or "", path, label, one.batch or "", components, mpp, one.notes])
-    write_text(run / COHORT_FILE, text.getvalue())
+        rows.writerow([one.slide, one.patient or "", one.path, label, one.batch or "", components, mpp, one.notes])
+    write_text(path, text.getvalue())
 
 
 def read_cohort(run: Path) -> list[CohortSlide]:
@@ -169,11 +173,7 @@ class _Reading:
         paths = self._paths(text)
         if not paths:
             self._say(number, name, "no_match", f"no file matches {text!r}", "check the spelling and the folder")
-        if name and len(paths) > 1:
-            problem = f"one name, {name!r}, for the {len(paths)} slides that {text!r} matches"
-            self._say(number, "", "one_name_for_many", problem, "leave the column 'slide' empty")
-            name = ""
-        for path, own in zip(paths, [name] if name else _names(paths), strict=True):
+        for path, own in zip(paths, [name] * len(paths) if name else _names(paths), strict=True):
             self.slides.append(
                 CohortSlide(
                     slide=own,

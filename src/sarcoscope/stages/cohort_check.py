@@ -133,7 +133,8 @@ def _facts(slide: CohortSlide) -> tuple[SlideFacts, tuple[Path, ...]]:
         with open_slide(slide.path, mpp=slide.mpp, mpp_source="manifest") as source:
             return _opened(source), source.files
     except SlideError as error:
-        return SlideFacts(kind="unreadable", problem=error.problem, advice=error.advice), ()
+        problem = error.problem.removeprefix(f"{shown(slide.path)}: ")
+        return SlideFacts(kind="unreadable", problem=problem, advice=error.advice), ()
 
 
 def _opened(source: SlideSource) -> SlideFacts:
@@ -146,11 +147,12 @@ def _opened(source: SlideSource) -> SlideFacts:
         scale_source=info.scale.source if info.scale else "",
         scale_problem=info.scale_problem or "",
         scale_warnings=info.scale.warnings if info.scale else (),
-        content=_sampled(source.files),
+        content=sample_of(source.files),
     )
 
 
-def _sampled(files: Iterable[Path]) -> str:
+def sample_of(files: Iterable[Path]) -> str:
+    """A hash over samples of a slide's files: different for different contents, nearly always. Raises SlideError."""
     return sha256("\n".join(sorted(fingerprint(file) for file in files)).encode()).hexdigest()
 
 

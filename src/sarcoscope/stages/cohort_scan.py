@@ -1,0 +1,183 @@
+"""Drafting a manifest: which slides lie in a folder, and what their places and names say of them."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from sarcoscope.core.cohort import CohortSlide
+from sarcoscope.core.errors import ArtifactError, InputError, SlideError, shown
+from sarcoscope.formats.manifest import write_manifest
+from sarcoscope.slides.dicom import dicom_files, slide_series
+from sarcoscope.slides.mrxs import SLIDEDAT
+from sarcoscope.slides.opening import open_slide
+from sarcoscope.stages.jobs import jobs_from_paths
+
+SLIDE_SUFFIXES: Final = frozenset(
+    {
+        *(".svs", ".ndpi", ".tif", ".tiff", ".scn", ".mrxs", ".kfb", ".zyp", ".svslide", ".bif", ".vms", ".vmu"),
+        *(".dcm", ".czi", ".zvi", ".vsi", ".sdpc", ".isyntax", ".qptiff", ".btf", ".tf8", ".tf2"),
+    }
+)
+"""Files that are meant to be slides: one that does not open stays in the draft, with the reason."""
+_PICTURES: Final = frozenset({".jpg", ".jpeg", ".png"})
+_BARCODE: Final = re.compile(r"TCGA-[A-Za-z0-9]{2}-[A-Za-z0-9]{4}")
+"""The patient's part of a barcode of The Cancer Genome Atlas."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanResult:
+    """What a folder holds."""
+
+    slides: tuple[CohortSlide, ...]
+    unreadable: int
+    """Of the slides, those that do not open: their notes say why."""
+    without_scale: int
+    vendors: dict[str, int]
+    passed_over: int
+    """Files that are no slides."""
+    pictures: int
+    """Of those, PNG and JPEG files."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    path: Path
+    vendor: str
+    """Empty where it does not open."""
+    scaled: bool
+    notes: str
+
+
+def scan(
+    folder: Path,
+    *,
+    patient_regex: str = "",
+    batch_regex: str = "",
+    pictures: bool = False,
+    workers: int = 2,
+    progress: Progress = lambda _done, _total: None,
+) -> ScanResult:
+    """Look at every file below `folder` and draft a row for each slide; `pictures` takes PNG and JPEG files for slides.
+
+    Raises InputError where there is no slide.
+    """
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
+        raise InputError(f"{shown(folder)} is no folder", "give the folder that the slides lie in")
+    patient, batch = _compiled(patient_regex, "--patient-regex"), _compiled(batch_regex, "--batch-regex")
+    files = list(candidates(folder))
+    asked = [file for file in files if pictures or file.suffix.lower() not in _PICTURES]
+    found: list[_Seen] = []
+    with ThreadPoolExecutor(workers, thread_name_prefix="scan") as pool:
+        for number, one in enumerate(pool.map(_look, asked), start=1):
+            progress(number, len(asked))
+            if one is not None:
+                found.append(one)
+    if not found:
+        raise InputError(f"{shown(folder)} holds no slides ({len(files)} other files)", "give another folder")
+    labels = draft_labels([one.path.relative_to(folder).parts[:-1] for one in found])
+    names = {job.path: job.slide for job in jobs_from_paths([one.path for one in found])}
+    slides = [
+        CohortSlide(
+            slide=names[one.path],
+            path=one.path,
+            label=label,
+            patient=_first(patient or _BARCODE, one.path.relative_to(folder).as_posix()),
+            batch=None if batch is None else _first(batch, one.path.relative_to(folder).as_posix()),
+            notes=one.notes,
+        )
+        for one, label in zip(found, labels, strict=True)
+        if one.path in names  # a link to another file among them is that file
+    ]
+    vendors = [one.vendor for one in found]
+    return ScanResult(
+        slides=tuple(slides),
+        unreadable=vendors.count(""),
+        without_scale=sum(bool(one.vendor) and not one.scaled for one in found),
+        vendors={name: vendors.count(name) for name in sorted(set(vendors)) if name},
+        passed_over=len(files) - len(found),
+        pictures=len(files) - len(asked),
+    )
+
+
+def check_free(out: Path, *, force: bool) -> None:
+    """ArtifactError where something is there that nobody said may go."""
+    if os.path.lexists(out) and not force:
+        raise ArtifactError(out, "is there already", "choose another --out, or replace it with --force")
+
+
+def write_draft(result: ScanResult, out: Path, *, force: bool = False) -> None:
+    """Write the manifest; paths below its folder are relative to it. ArtifactError where something is there."""
+    check_free(out, force=force)
+    here = out.absolute().parent
+
+    def placed(slide: CohortSlide) -> CohortSlide:
+        path = slide.path.absolute()
+        return replace(slide, path=path.relative_to(here) if path.is_relative_to(here) else path)
+
+    write_manifest(out, map(placed, result.slides))
+
+
+def candidates(folder: Path) -> Iterator[Path]:
+    """Files that could be slides, sorted; of a DICOM series the first file, of an MRXS slide the .mrxs file."""
+    for parent, folders, files in os.walk(folder):
+        below = Path(parent)
+        folders[:] = sorted(
+            one
+            for one in folders
+            if not one.startswith(".") and not os.path.isfile(below / one / SLIDEDAT)  # noqa: PTH113
+        )
+        try:
+            dicom = dicom_files(below)
+            firsts = {series[0] for series in slide_series(dicom).values()}
+        except SlideError:
+            dicom, firsts = (), set()
+        others = set(dicom) - firsts
+        plain = sorted(one for one in files if not one.startswith(".") and shown(one) == one)  # a CSV file is UTF-8
+        yield from (below / one for one in plain if below / one not in others)
+
+
+def draft_labels(folders: Sequence[tuple[str, ...]]) -> list[str | None]:
+    """A class for each slide, by the folders it lies in; None for all where they do not look like classes.
+
+    The innermost level of folders that looks so: every slide lies in one, there are at least two, and at most half as
+    many as slides (a folder for each slide is no class).
+    """
+    none: list[str | None] = [None] * len(folders)
+    for level in range(1, max(map(len, folders), default=0) + 1):
+        if any(len(parts) < level for parts in folders):
+            return none
+        names = [parts[-level] for parts in folders]
+        if 2 <= len(set(names)) <= len(names) / 2:
+            return list(names)
+    return none
+
+
+def _look(path: Path) -> _Seen | None:
+    try:
+        with open_slide(path) as source:
+            info = source.info
+            scale = f"{info.scale.mpp:.4g} um/px" if info.scale else info.scale_problem or "no scale: fill in mpp"
+            return _Seen(path, info.vendor, info.scale is not None, f"{info.vendor}, {scale}")
+    except SlideError as error:
+        if path.suffix.lower() not in SLIDE_SUFFIXES:
+            return None
+        return _Seen(path, "", False, f"unreadable: {error.problem.removeprefix(f'{shown(path)}: ')}")
+
+
+def _compiled(expression: str, option: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(expression) if expression else None
+    except re.error as error:
+        raise InputError(f"{option} {expression!r} is no regular expression ({error})", "e.g. 'P\\d+'") from error
+
+
+def _first(expression: re.Pattern[str], text: str) -> str | None:
+    """What the first group matched, or all of it where there is none; None where nothing matches."""
+    match = expression.search(text)
+    return None if match is None else match.group(1 if expression.groups else 0) or None
