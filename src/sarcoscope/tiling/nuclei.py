@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sarcoscope.core.errors import InputError
-from sarcoscope.core.geometry import Rgb
+from sarcoscope.core.geometry import Mask, Rgb
 
 FINEST_UM: Final = 0.05
 COARSEST_UM: Final = 1.2
@@ -33,10 +33,18 @@ _FAINTEST_SHARE: Final = 0.25
 _ROUNDEST_LINE: Final = 0.1
 """Curvature along a blob as a share of that across it; fibres, septa and edges have less, spindle nuclei more."""
 
+_LARGER_FIRST: Final = 0.2
+"""Answers grow with the radius to this power, so that a nucleus outdoes the clumps of chromatin within it."""
+_INK: Final = 2.0
+"""Optical density of red over that of green: green and turquoise markers have more, every haematoxylin less."""
+
 _STEP: Final = 2**0.5
 """Each Gaussian is wider than the one before by this."""
 _SIGMA: Final = RADII_UM[0] / WORKING_UM / 2**0.75
 """Of the first Gaussian, px: the difference to the next answers best to discs of the first radius."""
+
+_GAINS: Final = tuple(np.float32((radius / RADII_UM[0]) ** _LARGER_FIRST / (_STEP - 1)) for radius in RADII_UM)
+"""Of the difference of two Gaussians, for each radius."""
 
 Plane = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -49,6 +57,8 @@ class _Blobs(NamedTuple):
     """Optical density of haematoxylin."""
     roundness: npt.NDArray[np.float32]
     """Least curvature as a share of the greatest: 1 for a disc, 0 for an endless line, below for a saddle."""
+    ink: npt.NDArray[np.bool_]
+    """Of a colour that is a marker's."""
 
 
 def nuclear_density(rgb: Rgb, mpp: float) -> float:
@@ -71,11 +81,13 @@ def nuclear_density(rgb: Rgb, mpp: float) -> float:
 
 def count_nuclei(rgb: Rgb, mpp: float) -> int:
     """Nuclei in a tile, as `nuclear_density` counts them, its checks left out."""
-    blobs = _find(_answers(_haematoxylin(rgb, mpp)))
+    small = _at_working_scale(rgb, mpp)
+    blobs = _find(_answers(_haematoxylin(small)), small)
     if not len(blobs.answer):
         return 0
     faintest = _FAINTEST_SHARE * np.percentile(blobs.answer, 90)
-    return int(np.count_nonzero((blobs.answer >= faintest) & (blobs.roundness >= _ROUNDEST_LINE)))
+    nuclei = (blobs.answer >= faintest) & (blobs.roundness >= _ROUNDEST_LINE) & ~blobs.ink
+    return int(np.count_nonzero(nuclei))
 
 
 def unmixing_row() -> npt.NDArray[np.float64]:
@@ -85,22 +97,22 @@ def unmixing_row() -> npt.NDArray[np.float64]:
     return np.asarray(np.linalg.inv(stains)[:, 0])
 
 
-def _weighted_densities() -> Plane:
-    """(1, 256, 3): what each value of each channel adds to haematoxylin."""
-    density = -np.log10((np.arange(256) + 1) / 256)
-    return (density[:, None] * unmixing_row()).astype(np.float32)[None]
-
-
-_TABLE: Final = _weighted_densities()
+_DENSITY: Final = -np.log10((np.arange(256) + 1) / 256).astype(np.float32)
+"""Optical density of each value."""
+_TABLE: Final = (_DENSITY[:, None] * unmixing_row()).astype(np.float32)[None]
+"""(1, 256, 3): what each value of each channel adds to haematoxylin."""
 _SUM: Final = np.ones((1, 3), np.float32)
 
 
-def _haematoxylin(rgb: Rgb, mpp: float) -> Plane:
-    """Optical density of haematoxylin at the working scale; below 0 where there is more eosin than that explains."""
+def _at_working_scale(rgb: Rgb, mpp: float) -> Rgb:
     height, width = (max(1, round(side * mpp / WORKING_UM)) for side in rgb.shape[:2])
     how = cv2.INTER_AREA if mpp < WORKING_UM else cv2.INTER_LINEAR
-    small = cv2.resize(np.ascontiguousarray(rgb), (width, height), interpolation=how)
-    return np.asarray(cv2.transform(cv2.LUT(small, _TABLE), _SUM), np.float32).reshape(height, width)
+    return np.asarray(cv2.resize(np.ascontiguousarray(rgb), (width, height), interpolation=how), np.uint8)
+
+
+def _haematoxylin(small: Rgb) -> Plane:
+    """Optical density of haematoxylin; below 0 where there is more eosin than that explains."""
+    return np.asarray(cv2.transform(cv2.LUT(small, _TABLE), _SUM), np.float32).reshape(small.shape[:2])
 
 
 def _blurred(plane: Plane, sigma: float) -> Plane:
@@ -123,10 +135,10 @@ def _answers(stain: Plane) -> list[Plane]:
         coarse.append(_blurred(coarse[-1], sigma))
     answers = [cv2.subtract(fine[i], fine[i + 1]) for i in range(2)]
     answers += [cv2.resize(cv2.subtract(coarse[i], coarse[i + 1]), (width, height)) for i in range(3)]
-    return [np.asarray(answer, np.float32) / np.float32(_STEP - 1) for answer in answers]
+    return [np.asarray(answer, np.float32) * gain for answer, gain in zip(answers, _GAINS, strict=True)]
 
 
-def _find(answers: list[Plane]) -> _Blobs:
+def _find(answers: list[Plane], small: Rgb) -> _Blobs:
     """Places where an answer is strong enough, and the strongest of all sizes within the reach of its own."""
     best = answers[0]
     for answer in answers[1:]:
@@ -138,13 +150,18 @@ def _find(answers: list[Plane]) -> _Blobs:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * further + 1, 2 * further + 1))
         around, reach = np.asarray(cv2.dilate(around, disc), np.float32), reach + further
         peaks |= np.asarray(cv2.compare(answer, around, cv2.CMP_GE), np.uint8)
-    peaks &= np.asarray(cv2.compare(best, _FAINTEST, cv2.CMP_GE), np.uint8)
-    found = cv2.findNonZero(peaks)
-    if found is None:
-        return _Blobs(np.zeros(0, np.float32), np.zeros(0, np.float32))
-    x, y = np.asarray(found, np.intp).reshape(-1, 2).T
+    y, x = _one_of_each((peaks > 0) & (best >= _FAINTEST))
     size = np.argmax([answer[y, x] for answer in answers], axis=0)
-    return _Blobs(best[y, x], _roundness(np.stack(answers), size, y, x))
+    density = _DENSITY[small[y, x, :2]]
+    return _Blobs(best[y, x], _roundness(np.stack(answers), size, y, x), density[:, 0] > _INK * density[:, 1])
+
+
+def _one_of_each(peaks: Mask) -> tuple[Indices, Indices]:
+    """Rows and columns of peaks; where several px touch because they are equally high, the first alone."""
+    padded = np.pad(peaks, 1)
+    y, x = np.nonzero(peaks)
+    first = ~(padded[y, x] | padded[y, x + 1] | padded[y, x + 2] | padded[y + 1, x])
+    return y[first], x[first]
 
 
 def _roundness(answers: Plane, size: Indices, y: Indices, x: Indices) -> npt.NDArray[np.float32]:
