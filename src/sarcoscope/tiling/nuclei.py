@@ -75,7 +75,7 @@ def nuclear_density(rgb: Rgb, mpp: float) -> float:
         raise InputError(
             f"nuclei at {mpp:g} um/px", f"give a tile between {FINEST_UM:g} and {COARSEST_UM:g} um/px; read it finer"
         )
-    area_mm2 = rgb.shape[0] * rgb.shape[1] * mpp**2 / 1e6
+    area_mm2 = rgb.shape[0] * rgb.shape[1] * mpp * mpp / 1e6
     return count_nuclei(rgb, mpp) / area_mm2
 
 
