@@ -64,19 +64,16 @@ class _Blobs(NamedTuple):
 def nuclear_density(rgb: Rgb, mpp: float) -> float:
     """Nuclei per mm2 of a brightfield tile (h, w, 3) uint8 at `mpp` um/px; 0 for glass.
 
-    The number is about that of a patient observer where nuclei lie apart, too small where they are packed or out of
-    focus, and too large where large nuclei fall into clumps of chromatin: a score that ranks tiles, not a diagnosis.
-    Tiles of any size; what is narrower than some 20 um tells little. InputError for another shape or type, and for a
-    scale finer than 0.05 or coarser than 1.2 um/px.
+    Too small a number where nuclei are packed or out of focus, too large a one where giant nuclei fall into clumps of
+    chromatin: a score that ranks tiles, not a measurement (benchmarks/results.md has both, beside true counts).
+    Tiles of any size; one narrower than some 20 um tells little. InputError for another shape or type, and for a scale
+    finer than 0.05 or coarser than 1.2 um/px.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
         raise InputError(f"a tile of shape {rgb.shape} and type {rgb.dtype}", "give uint8 (height, width, 3)")
     if not FINEST_UM <= mpp <= COARSEST_UM:
-        raise InputError(
-            f"nuclei at {mpp:g} um/px", f"give a tile between {FINEST_UM:g} and {COARSEST_UM:g} um/px; read it finer"
-        )
-    area_mm2 = rgb.shape[0] * rgb.shape[1] * mpp * mpp / 1e6
-    return count_nuclei(rgb, mpp) / area_mm2
+        raise InputError(f"nuclei at {mpp:g} um/px", f"give a tile of {FINEST_UM:g} to {COARSEST_UM:g} um/px")
+    return count_nuclei(rgb, mpp) / (rgb.size / 3 * mpp * mpp / 1e6)
 
 
 def count_nuclei(rgb: Rgb, mpp: float) -> int:
