@@ -53,7 +53,8 @@ def as_seen(color: Color, lacking: str) -> npt.NDArray[np.float64]:
     }
     seen = np.clip(np.linalg.inv(cones) @ sight[lacking] @ cones @ linear, 0, 1)
     display = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
-    return np.asarray(cv2.cvtColor(display.astype(np.float32)[None, None], cv2.COLOR_RGB2LAB), np.float64)[0, 0]
+    lab = cv2.cvtColor(display.astype(np.float32)[None, None], cv2.COLOR_RGB2LAB)
+    return np.asarray(lab, np.float64).reshape(3)
 
 
 @pytest.mark.parametrize("lacking", ["none", "red", "green"])

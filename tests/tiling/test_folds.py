@@ -31,7 +31,8 @@ def drawn(hematoxylin: float | np.ndarray, eosin: float | np.ndarray, seed: int 
         np.full((SIDE, SIDE), amount) * inside * rng.normal(1, 0.1, (SIDE, SIDE)) for amount in (hematoxylin, eosin)
     ]
     density = amounts[0][..., None] * HEMATOXYLIN + amounts[1][..., None] * EOSIN
-    return np.clip(GLASS * 10**-density + rng.normal(0, 1, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+    light = GLASS * 10**-density + rng.normal(0, 1, (SIDE, SIDE, 3))
+    return np.asarray(np.clip(light, 0, 255), np.uint8)
 
 
 def band(degrees: float, wide: int = 20, long: int = 240) -> Mask:

@@ -108,7 +108,7 @@ def _median_around(
     height, width = mean.shape
     step = max(1.0, _CELL_UM / um_per_px)
     size = (max(1, round(width / step)), max(1, round(height / step)))
-    amount = np.asarray(cv2.resize(weight, size, interpolation=cv2.INTER_AREA))
+    amount = np.asarray(cv2.resize(weight, size, interpolation=cv2.INTER_AREA), np.float32)
     coarse = np.asarray(cv2.resize(mean * weight, size, interpolation=cv2.INTER_AREA)) / np.maximum(amount, 1e-6)
     side = max(1, round(_AROUND_UM / (um_per_px * step))) | 1
     half = _summed(amount, side) / 2

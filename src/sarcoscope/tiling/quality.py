@@ -48,8 +48,8 @@ def measure(rgb: Rgb, glass: int = GLASS) -> Quality:
     count = cv2.countNonZero(stained)
     if not count:
         return Quality(0.0, 0.0, 0.0)
-    laplacian = cv2.Laplacian(gray, cv2.CV_16S)
-    laplacian = np.asarray(cv2.bitwise_and(laplacian, laplacian, mask=stained), np.int16)
+    everywhere = cv2.Laplacian(gray, cv2.CV_16S)
+    laplacian: npt.NDArray[np.int16] = np.asarray(cv2.bitwise_and(everywhere, everywhere, mask=stained), np.int16)
     mean = cv2.sumElems(laplacian)[0] / count
     sharpness = max(0.0, cv2.norm(laplacian, cv2.NORM_L2SQR) / count - mean**2)
     return Quality(sharpness, count / stained.size, _unfocused(gray, stained, laplacian))
