@@ -41,7 +41,9 @@ def test_a_cluster_writes_the_same_files(tmp_path: Path, cluster: Any) -> None:
     assert summary.exit_code == 0
     cut(manifest, tmp_path / "near", images="png")
     assert contents(tmp_path / "far") == contents(tmp_path / "near")
-    assert all(one.skipped for one in on_cluster(manifest, tmp_path / "far", cluster.scheduler_address).indexed.values())
+    assert all(
+        one.skipped for one in on_cluster(manifest, tmp_path / "far", cluster.scheduler_address).indexed.values()
+    )
 
 
 def test_a_slide_that_fails_there_is_named_here(tmp_path: Path, cluster: Any) -> None:

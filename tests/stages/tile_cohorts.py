@@ -31,7 +31,7 @@ def write_manifest(folder: Path, rows: Sequence[Mapping[str, str]]) -> Path:
 
 def drawn_cohort(folder: Path, slides_per_class: int = 1) -> Path:
     """Slides d1, d2, ..., l1, ..., u1, ... of three classes, each of its own pixels, and their manifest.csv."""
-    rows = []
+    rows: list[dict[str, str]] = []
     for label, cells in ROWS.items():
         for number in range(1, slides_per_class + 1):
             name = f"{label[0].lower()}{number}"

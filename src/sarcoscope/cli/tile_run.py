@@ -16,6 +16,7 @@ from sarcoscope.core.errors import InputError, shown
 from sarcoscope.formats.config import read_config
 from sarcoscope.reports.wording import DROPPED_WORDS
 from sarcoscope.stages.tile import TileSummary, problem_line
+from sarcoscope.stages.tile_one import Indexed
 
 
 def cut_config(
@@ -100,27 +101,33 @@ def show(summary: TileSummary, out: Path, *, as_json: bool) -> None:
     console.print(table(summary))
     for slide, why in summary.failures.items():
         tell(f"failed: {slide}: {why}" if slide not in why else f"failed: {why}")
-    tell(f"tiles: {shown(out / 'tiles')}")
+    skipped = sum(one.skipped for one in summary.indexed.values())
+    earlier = f", {skipped:,} slides done by an earlier run from the same inputs" if skipped else ""
+    tell(f"tiles: {shown(out / 'tiles')}{earlier}; each slide's counts: {shown(out / 'tiles.json')}")
 
 
 def table(summary: TileSummary) -> Table:
-    """Slides by class: kept tiles a scale, dropped ones by reason; the sum of each class."""
-    scales = sorted({mpp for one in summary.indexed.values() for mpp in one.kept}, key=float)
-    reasons = [reason for reason in DROPPED_WORDS if any(reason in one.dropped for one in summary.indexed.values())]
+    """A row a class: slides, kept tiles of each scale with the least and the most of a slide, dropped ones."""
+    every = list(summary.indexed.values())
+    scales = sorted({mpp for one in every for mpp in one.kept}, key=float)
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     drawn.add_column("class")
-    drawn.add_column("slide", overflow="fold")
+    drawn.add_column("slides", justify="right")
     for scale in scales:
-        drawn.add_column(f"kept {scale}", justify="right")
-    for reason in reasons:
-        drawn.add_column(reason.replace("_", " "), justify="right", style="dim")
-    drawn.add_column("time", justify="right")
-    for one in sorted(summary.indexed.values(), key=lambda one: (one.label or "", one.slide)):
-        drawn.add_row(
-            Text(one.label or "-"),
-            Text(one.slide),
-            *(f"{one.kept.get(scale, 0):,}" for scale in scales),
-            *(f"{one.dropped.get(reason, 0):,}" for reason in reasons),
-            "done earlier" if one.skipped else f"{one.seconds:.1f} s",
-        )
+        drawn.add_column(f"kept at {scale} um/px", justify="right")
+    drawn.add_column("dropped, of all scales", style="dim", overflow="fold")
+    for label in sorted({one.label or "" for one in every}):
+        own = [one for one in every if (one.label or "") == label]
+        kept = [_spread([one.kept.get(scale, 0) for one in own]) for scale in scales]
+        drawn.add_row(Text(label or "-"), f"{len(own):,}", *kept, _dropped(own))
     return drawn
+
+
+def _spread(counts: Sequence[int]) -> str:
+    """'1,204 (17 - 310 a slide)'."""
+    return f"{sum(counts):,} ({min(counts):,} - {max(counts):,} a slide)"
+
+
+def _dropped(slides: Sequence[Indexed]) -> str:
+    counts = {reason: sum(one.dropped.get(reason, 0) for one in slides) for reason in DROPPED_WORDS}
+    return ", ".join(f"{count:,} {DROPPED_WORDS[reason]}" for reason, count in counts.items() if count)

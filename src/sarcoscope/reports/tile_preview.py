@@ -20,7 +20,7 @@ from sarcoscope.reports.wording import DROPPED_WORDS
 KEPT: Final[Color] = (20, 20, 20)
 REJECTED: Final[Color] = (204, 121, 167)
 _TISSUE: Final[Color] = (0, 90, 60)
-_TINT: Final = 0.5
+_TINT: Final = 0.42
 _MARGIN, _GAP, _HEAD, _LEGEND, _ROW = 40, 40, 96, 360, 44
 _CELL, _CAPTION = 224, 44
 
@@ -86,8 +86,12 @@ def _entries(tiles: Sequence[Shown]) -> list[tuple[Color, bool, str, str]]:
     if rejected:
         entries.append((REJECTED, True, "rejected by a reader", f"{rejected:,}"))
     counts = Counter(tile.dropped for tile in tiles)
-    dropped = [(DROP_COLORS[reason], True, DROPPED_WORDS[reason], f"{counts[reason]:,}") for reason in DropReason]
-    return entries + [entry for reason, entry in zip(DropReason, dropped, strict=True) if counts[reason]]
+    for reason in [reason for reason in DropReason if counts[reason]]:
+        drawn = reason is not DropReason.BLANK
+        color = DROP_COLORS[reason] if drawn else LINE
+        words = DROPPED_WORDS[reason] if drawn else f"{DROPPED_WORDS[reason]}, not drawn"
+        entries.append((color, drawn, words, f"{counts[reason]:,}"))
+    return entries
 
 
 def _outline_tissue(picture: Rgb, tissue: Mask) -> None:

@@ -209,6 +209,9 @@ class _Stage:
             self._summary.indexed[done.slide] = done
             for warning in done.warnings:
                 self._hears.told(f"warning: {done.slide}: {warning}")
+            if not any(done.kept.values()):
+                why = ", ".join(f"{count:,} {reason}" for reason, count in done.dropped.items())
+                self._hears.told(f"warning: {done.slide}: not one tile is kept: {why}")
 
         self._run("indexing", jobs, index_slide, note)
 

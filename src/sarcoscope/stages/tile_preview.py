@@ -127,7 +127,7 @@ def _pixels(run: Path, slide: str, rows: Sequence[Mapping[str, Any]]) -> list[tu
             rgb = source.read(box, Size(tile_px, tile_px))
             small = cv2.resize(rgb, (_SHEET_PX, _SHEET_PX), interpolation=cv2.INTER_AREA)
             nuclei = "" if row["nuclei"] is None else f", {row['nuclei']:,.0f} nuclei/mm2"
-            pictures.append((np.asarray(small, np.uint8), f"{slide}\n{row['tile']}{nuclei}"))
+            pictures.append((np.asarray(small, np.uint8), f"{slide}\n{row['tile'].rpartition('_')[0]}{nuclei}"))
     return pictures
 
 

@@ -27,7 +27,7 @@ def reading_mpp(source: SlideSource, scale: Scale, config: TilingConfig) -> Mpp:
     raise ScaleError(
         source.path,
         f"{scale.mpp:g} um/px ({scale.source}) is coarser than the {config.mpp:g} um/px asked for",
-        "scan it at a higher power, or use a bundle trained at a coarser scale; tiles are never upsampled",
+        "scan it at a higher power, or ask for a coarser scale (a bundle trained at one); tiles are never upsampled",
     )
 
 
