@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from sarcoscope.core.appearance import Appearance
 from sarcoscope.core.errors import ArtifactError, InputError
@@ -36,6 +36,11 @@ class _File(BaseModel):
     method: str
     target: Appearance
     record: dict[str, Any]
+
+
+def as_appearance(values: Mapping[str, Any]) -> Appearance:
+    """An appearance from what a JSON file holds of it. ValueError or InputError where that is none."""
+    return TypeAdapter(Appearance).validate_python(dict(values))
 
 
 def write_target(path: Path, method: str, target: Appearance, record: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from sarcoscope.core.cutting import CutConfig, Method
 from sarcoscope.core.errors import ArtifactError, shown
 from sarcoscope.core.geometry import Mpp, Rgb, Size
 from sarcoscope.core.tile import Tile
+from sarcoscope.formats.appearance import as_appearance
 from sarcoscope.formats.atomic import as_json, remove
 from sarcoscope.formats.tile_index import COLUMNS, place_id, read_index, read_record, tile_id, write_index
 from sarcoscope.slides.opening import open_slide
@@ -208,14 +209,7 @@ def _frame(tiles: Sequence[CutTile], slide: CohortSlide) -> pl.DataFrame:
 def appearance_of(run: Path, slide: str) -> Appearance | None:
     """What an indexed slide looks like; None where it holds too little stain. Raises ArtifactError."""
     found = read_record(index_path(run, slide)).get("appearance")
-    if found is None:
-        return None
-    stains = tuple(tuple(vector) for vector in found.pop("stains"))
-    return Appearance(stains=stains, **{key: _tupled(value) for key, value in found.items()})  # type: ignore[arg-type]
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return None if found is None else as_appearance(found)
 
 
 def given_mpp(record: dict[str, Any]) -> Mpp | None:
