@@ -22,7 +22,7 @@ GLASS = np.full((8, 8, 3), (243, 242, 244), np.uint8)
 
 
 def unit(vector: Vector) -> npt.NDArray[np.float64]:
-    return np.array(vector) / np.linalg.norm(vector)
+    return np.asarray(np.array(vector) / np.linalg.norm(vector), np.float64)
 
 
 def stained(hematoxylin: Vector = HEMATOXYLIN, eosin: Vector = EOSIN, *, seed: int = 0, strength: float = 1.0) -> Rgb:

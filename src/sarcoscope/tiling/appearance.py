@@ -109,9 +109,8 @@ class Normaliser:
 
     def __call__(self, rgb: Rgb) -> Rgb:
         """A tile (h, w, 3) uint8 evened out; glass stays as it is. By table, on average within a level of `exactly`."""
-        red, green, blue = cv2.split(np.right_shift(rgb, 2))
-        index = red.astype(np.uint32) << 12 | green.astype(np.uint32) << 6 | blue
-        coarse = self._table.take(index).view(np.uint8).reshape(*rgb.shape[:2], 4)
+        red, green, blue = (np.asarray(channel, np.uint32) for channel in cv2.split(np.right_shift(rgb, 2)))
+        coarse = self._table.take((red << 12) | (green << 6) | blue).view(np.uint8).reshape(*rgb.shape[:2], 4)
         near = cv2.cvtColor(coarse, cv2.COLOR_RGBA2RGB)
         return np.asarray(cv2.add(near, np.bitwise_and(rgb, _STEP - 1)), np.uint8)
 
@@ -140,22 +139,36 @@ class Normaliser:
         lab = _lab(levels)
         gain = self.target.contrast / self.source.contrast
         lab[:, 0] = np.clip(self.target.brightness + gain * (lab[:, 0] - self.source.brightness), 0, 100)
-        return np.asarray(cv2.cvtColor(lab[None], cv2.COLOR_LAB2RGB), np.float32)[0] * 255
+        return np.asarray(cv2.cvtColor(lab[None], cv2.COLOR_LAB2RGB), np.float32).reshape(-1, 3) * 255
 
     def _reinhard(self, levels: Floats) -> Floats:
         """Mean and spread of l, alpha, beta moved to the target's."""
         gain = np.array(self.target.lab_std) / np.array(self.source.lab_std)
-        moved = (_ruderman(levels) - np.array(self.source.lab_mean)) * gain + np.array(self.target.lab_mean)
-        cones = 10 ** (moved @ np.linalg.inv(_OPPONENTS).T)
-        return np.asarray(cones @ np.linalg.inv(_CONES).T * 256 - 1, np.float32)
+        moved = (_ruderman(levels) - _row(self.source.lab_mean)) * _row(gain) + _row(self.target.lab_mean)
+        cones = _power(_times(np.linalg.inv(_OPPONENTS), moved))
+        return _times(np.linalg.inv(_CONES), cones) * 256 - 1
 
     def _macenko(self, levels: Floats) -> Floats:
         """The slide's stains exchanged for the target's; what they do not explain stays."""
         own, wanted = np.array(self.source.stains), np.array(self.target.stains)
-        density = _density(levels)
-        amounts = density @ np.linalg.pinv(own)
-        scaled = amounts * (np.array(self.target.saturation) / np.array(self.source.saturation))
-        return np.asarray(256 * 10 ** -(density - amounts @ own + scaled @ wanted) - 1, np.float32)
+        gain = np.array(self.target.saturation) / np.array(self.source.saturation)
+        amounts = np.linalg.pinv(own)
+        exchange = np.eye(3) - amounts @ own + amounts @ np.diag(gain) @ wanted
+        return _power(-_times(exchange.T, _density(levels))) * 256 - 1
+
+
+def _row(values: npt.ArrayLike) -> Floats:
+    return np.asarray(values, np.float32)
+
+
+def _times(matrix: npt.NDArray[np.float64], px: Floats) -> Floats:
+    """(N, 3) of matrix @ px, each px a column."""
+    return np.asarray(cv2.transform(px[None], matrix), np.float32).reshape(-1, 3)
+
+
+def _power(values: Floats) -> Floats:
+    """10 to the power of each value."""
+    return np.asarray(np.exp(values * np.float32(np.log(10))), np.float32)
 
 
 def _three(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
@@ -164,19 +177,19 @@ def _three(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
 
 def _packed(px: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     red, green, blue = (px[:, channel].astype(np.uint32) for channel in range(3))
-    return red << 16 | green << 8 | blue
+    return np.asarray((red << 16) | (green << 8) | blue, np.uint32)
 
 
 def _lab(px: npt.NDArray[np.uint8] | Floats) -> Floats:
     """(N, 3) CIELAB (D65) of sRGB px of 0..255."""
     scaled = (px.astype(np.float32) / np.float32(255))[None]
-    return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2LAB), np.float32)[0]
+    return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2LAB), np.float32).reshape(-1, 3)
 
 
 def _ruderman(px: npt.NDArray[np.uint8] | Floats) -> Floats:
     """(N, 3) l, alpha, beta of the levels as stored."""
-    cones = (px.astype(np.float32) + 1) / 256 @ _CONES.T.astype(np.float32)
-    return np.asarray(np.log10(cones) @ _OPPONENTS.T, np.float32)
+    cones = _times(_CONES, (px.astype(np.float32) + 1) / 256)
+    return _times(_OPPONENTS, np.log10(cones))
 
 
 def _density(px: npt.NDArray[np.uint8] | Floats) -> Floats:
