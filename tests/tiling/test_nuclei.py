@@ -1,6 +1,7 @@
 """Nuclei counted: drawn ones, painted ones whose places are known, and real ones that people outlined."""
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,16 @@ from sarcoscope.core.geometry import Box, Rgb, Size
 from sarcoscope.phantom.render import PhantomPainter
 from sarcoscope.phantom.spec import CLASSES, PhantomSlide
 from sarcoscope.tiling import nuclear_density
-from sarcoscope.tiling.nuclei import COARSEST_UM, FINEST_UM, RADII_UM, STAINS, WORKING_UM, count_nuclei, unmixing_row
+from sarcoscope.tiling.nuclei import (
+    _SCRATCH,
+    COARSEST_UM,
+    FINEST_UM,
+    RADII_UM,
+    STAINS,
+    WORKING_UM,
+    count_nuclei,
+    unmixing_row,
+)
 
 REPO = Path(__file__).parents[2]
 UNIT = np.array(STAINS) / np.linalg.norm(STAINS, axis=1, keepdims=True)
@@ -123,6 +133,24 @@ def test_any_pixels_give_a_finite_number_and_stay_as_they_are(seed: int, height:
     before = rgb.copy()
     assert 0 <= nuclear_density(rgb, mpp) < np.inf
     np.testing.assert_array_equal(rgb, before)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))
+def test_nothing_is_left_of_the_tile_before(seed: int, height: int, width: int) -> None:
+    rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    first = count_nuclei(rgb, 1.0)
+    for name in ("parts", "answers"):
+        getattr(_SCRATCH, name).fill(np.nan)
+    assert count_nuclei(rgb, 1.0) == first
+    assert np.isfinite(_SCRATCH.parts).all()
+    assert np.isfinite(_SCRATCH.answers).all()
+
+
+def test_threads_do_not_meet() -> None:
+    tiles = [spotted(lattice(20 + 5 * index), 4, 0.5) for index in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(count_nuclei, tiles * 30, [0.5] * 120))
+    assert found == [len(lattice(20 + 5 * index)) for index in range(4)] * 30
 
 
 def test_noise_of_glass_is_no_nucleus() -> None:

@@ -6,6 +6,7 @@ and to nothing that varies slowly, so that the glass, the lamp and an even groun
 place where the strongest answer over all sizes is not beaten within the reach of that size.
 """
 
+import threading
 from typing import Final, NamedTuple
 
 import cv2
@@ -43,10 +44,13 @@ _STEP: Final = 2**0.5
 _SIGMA: Final = RADII_UM[0] / WORKING_UM / 2**0.75
 """Of the first Gaussian, px: the difference to the next answers best to discs of the first radius."""
 
-_GAINS: Final = tuple(np.float32((radius / RADII_UM[0]) ** _LARGER_FIRST / (_STEP - 1)) for radius in RADII_UM)
+_GAINS: Final = tuple((radius / RADII_UM[0]) ** _LARGER_FIRST / (_STEP - 1) for radius in RADII_UM)
 """Of the difference of two Gaussians, for each radius."""
 
 Plane = npt.NDArray[np.float32]
+"""(h, w) at the working scale."""
+Planes = npt.NDArray[np.float32]
+"""(sizes, h, w)."""
 Indices = npt.NDArray[np.intp]
 
 
@@ -100,6 +104,21 @@ _TABLE: Final = (_DENSITY[:, None] * unmixing_row()).astype(np.float32)[None]
 """(1, 256, 3): what each value of each channel adds to haematoxylin."""
 _SUM: Final = np.ones((1, 3), np.float32)
 
+_SCRATCH: Final = threading.local()
+"""Each thread's room for the last size of tile: taking it anew from the system costs as much as counting."""
+_MOST_KEPT: Final = 2**22
+"""Values; what takes longer to count may as well take its room anew."""
+
+
+def _room(name: str, shape: tuple[int, ...]) -> Planes:
+    """Memory of this thread, with whatever was left in it."""
+    room: Planes | None = getattr(_SCRATCH, name, None)
+    if room is None or room.shape != shape:
+        room = np.empty(shape, np.float32)
+        if room.size <= _MOST_KEPT:
+            setattr(_SCRATCH, name, room)
+    return room
+
 
 def _at_working_scale(rgb: Rgb, mpp: float) -> Rgb:
     height, width = (max(1, round(side * mpp / WORKING_UM)) for side in rgb.shape[:2])
@@ -109,7 +128,9 @@ def _at_working_scale(rgb: Rgb, mpp: float) -> Rgb:
 
 def _haematoxylin(small: Rgb) -> Plane:
     """Optical density of haematoxylin; below 0 where there is more eosin than that explains."""
-    return np.asarray(cv2.transform(cv2.LUT(small, _TABLE), _SUM), np.float32).reshape(small.shape[:2])
+    parts = _room("parts", small.shape)
+    cv2.LUT(small, _TABLE, dst=parts)
+    return np.asarray(cv2.transform(parts, _SUM), np.float32).reshape(small.shape[:2])
 
 
 def _blurred(plane: Plane, sigma: float) -> Plane:
@@ -117,29 +138,31 @@ def _blurred(plane: Plane, sigma: float) -> Plane:
     return np.asarray(cv2.GaussianBlur(plane, (side, side), sigma), np.float32)
 
 
-def _answers(stain: Plane) -> list[Plane]:
+def _answers(stain: Plane) -> Planes:
     """How much each place looks like a disc of each of RADII_UM: differences of Gaussians, each made of the last.
 
     The wider three are computed on every second px: what they are made of holds no finer detail.
     """
     height, width = stain.shape
-    fine = [_blurred(stain, _SIGMA)]
-    for sigma in (_SIGMA, _SIGMA * _STEP):  # variances add up: blurred again by its own sigma it is wider by _STEP
-        fine.append(_blurred(fine[-1], sigma))
-    half = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))
-    coarse = [np.asarray(cv2.resize(fine[-1], half, interpolation=cv2.INTER_AREA), np.float32)]
-    for sigma in (_SIGMA, _SIGMA * _STEP, _SIGMA * _STEP**2):
-        coarse.append(_blurred(coarse[-1], sigma))
-    answers = [cv2.subtract(fine[i], fine[i + 1]) for i in range(2)]
-    answers += [cv2.resize(cv2.subtract(coarse[i], coarse[i + 1]), (width, height)) for i in range(3)]
-    return [np.asarray(answer, np.float32) * gain for answer, gain in zip(answers, _GAINS, strict=True)]
+    answers = _room("answers", (len(RADII_UM), height, width))
+    wide, sigma = _blurred(stain, _SIGMA), _SIGMA
+    for index in (0, 1):  # variances add up: blurred again by its own sigma, a Gaussian is wider by _STEP
+        narrow, wide = wide, _blurred(wide, sigma)
+        cv2.addWeighted(narrow, _GAINS[index], wide, -_GAINS[index], 0, dst=answers[index])
+        sigma *= _STEP
+    wide = np.asarray(cv2.resize(wide, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA), np.float32)
+    sigma /= 2
+    for index in (2, 3, 4):
+        narrow, wide = wide, _blurred(wide, sigma)
+        coarse = cv2.addWeighted(narrow, _GAINS[index], wide, -_GAINS[index], 0)
+        cv2.resize(coarse, (width, height), dst=answers[index])
+        sigma *= _STEP
+    return answers
 
 
-def _find(answers: list[Plane], small: Rgb) -> _Blobs:
+def _find(answers: Planes, small: Rgb) -> _Blobs:
     """Places where an answer is strong enough, and the strongest of all sizes within the reach of its own."""
-    best = answers[0]
-    for answer in answers[1:]:
-        best = np.asarray(cv2.max(best, answer), np.float32)
+    best = answers.max(axis=0)
     around, reach = best, 0
     peaks = np.zeros(best.shape, np.uint8)
     for answer, radius in zip(answers, RADII_UM, strict=True):
@@ -148,20 +171,20 @@ def _find(answers: list[Plane], small: Rgb) -> _Blobs:
         around, reach = np.asarray(cv2.dilate(around, disc), np.float32), reach + further
         peaks |= np.asarray(cv2.compare(answer, around, cv2.CMP_GE), np.uint8)
     y, x = _one_of_each((peaks > 0) & (best >= _FAINTEST))
-    size = np.argmax([answer[y, x] for answer in answers], axis=0)
+    size = answers[:, y, x].argmax(axis=0)
     density = _DENSITY[small[y, x, :2]]
-    return _Blobs(best[y, x], _roundness(np.stack(answers), size, y, x), density[:, 0] > _INK * density[:, 1])
+    return _Blobs(best[y, x], _roundness(answers, size, y, x), density[:, 0] > _INK * density[:, 1])
 
 
 def _one_of_each(peaks: Mask) -> tuple[Indices, Indices]:
     """Rows and columns of peaks; where several px touch because they are equally high, the first alone."""
     padded = np.pad(peaks, 1)
-    y, x = np.nonzero(peaks)
+    y, x = np.divmod(np.flatnonzero(peaks), peaks.shape[1])
     first = ~(padded[y, x] | padded[y, x + 1] | padded[y, x + 2] | padded[y + 1, x])
     return y[first], x[first]
 
 
-def _roundness(answers: Plane, size: Indices, y: Indices, x: Indices) -> npt.NDArray[np.float32]:
+def _roundness(answers: Planes, size: Indices, y: Indices, x: Indices) -> npt.NDArray[np.float32]:
     """Least curvature over greatest, at each place in the answers of its own size."""
     _, height, width = answers.shape
     above, below = np.maximum(y - 1, 0), np.minimum(y + 1, height - 1)
