@@ -393,3 +393,25 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "cannot be written (File too large); check the disk's space" in done.stderr
     assert not list((tmp_path / "run").rglob(".*part*"))
+
+
+def test_a_split_made_before_is_searched_for_leaks_once_there_are_tiles(tmp_path: Path) -> None:
+    counts = [[12, 25, 40], [9, 33, 18]]
+    for name, seed in (("a", 1), ("b", 2), ("c", 1)):  # c holds the tiles of a, with glass below
+        nuclei_slide(tmp_path / f"{name}.svs", [*counts, [-1] * 3] if name == "c" else counts, seed=seed)
+    listed = [{"slide": name, "path": f"{name}.svs", "label": "DDLPS"} for name in "abc"]
+    manifest, out = write_manifest(tmp_path, listed), tmp_path / "run"
+    out.mkdir()
+    (out / "split.csv").write_text("slide,part\na,train\nb,train\nc,test\n")
+    summary = cut(manifest, out, cut=replace(CUT, tile_px=256))
+    assert summary.exit_code == 1
+    assert summary.leakage is not None
+    pairs = {(leak.slide, leak.tile, leak.other_slide, leak.other_tile) for leak in summary.leakage.leaks}
+    places = [f"r{row}_c{column}_0.5um" for row in range(2) for column in range(3)]
+    assert pairs == {("a", place, "c", place) for place in places}
+    assert len((out / "leakage.csv").read_text().splitlines()) == 1 + len(places)
+    (out / "split.csv").write_text("slide,part\na,train\nb,test\nc,train\n")
+    summary = cut(manifest, out, cut=replace(CUT, tile_px=256))
+    assert summary.exit_code == 0
+    assert summary.leakage is not None
+    assert summary.leakage.tiles > 0

@@ -40,9 +40,9 @@ def drawn_cohort(folder: Path, slides_per_class: int = 1) -> Path:
     return write_manifest(folder, rows)
 
 
-def nuclei_slide(path: Path, counts: Sequence[Sequence[int]], cell: int = 512) -> Path:
+def nuclei_slide(path: Path, counts: Sequence[Sequence[int]], *, cell: int = 512, seed: int = 3) -> Path:
     """A slide of 0.25 um/px: each cell is pink tissue of `cell` px with so many nuclei of 8 um, none for glass (-1)."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     bands = [np.concatenate([_cell(count, cell, rng) for count in row], axis=1) for row in counts]
     rgb = np.concatenate(bands, axis=0)
     size = Size(rgb.shape[1], rgb.shape[0])

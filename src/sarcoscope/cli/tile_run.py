@@ -86,6 +86,7 @@ def show(summary: TileSummary, out: Path, *, as_json: bool) -> None:
                 "slides": {slide: asdict(one) for slide, one in summary.indexed.items()},
                 "pictures": {slide: one.written for slide, one in summary.pictures.items()},
                 "failed": summary.failures,
+                "leaks": None if summary.leakage is None else len(summary.leakage.leaks),
                 "problems": [asdict(one) for one in summary.report.problems],
                 "exit_code": summary.exit_code,
             }
@@ -101,6 +102,9 @@ def show(summary: TileSummary, out: Path, *, as_json: bool) -> None:
     console.print(table(summary))
     for slide, why in summary.failures.items():
         tell(f"failed: {slide}: {why}" if slide not in why else f"failed: {why}")
+    if summary.leakage and summary.leakage.exit_code:
+        pairs = f"{len(summary.leakage.leaks):,} pairs stand in two parts"
+        tell(f"error: the split leaks: {pairs}; they are listed in {shown(out / 'leakage.csv')}")
     skipped = sum(one.skipped for one in summary.indexed.values())
     earlier = f", {skipped:,} slides done by an earlier run from the same inputs" if skipped else ""
     tell(f"tiles: {shown(out / 'tiles')}{earlier}; each slide's counts: {shown(out / 'tiles.json')}")

@@ -14,9 +14,11 @@ from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.formats.atomic import as_json, remove, write_json
 from sarcoscope.formats.manifest import write_cohort
 from sarcoscope.formats.screening import SCREENING_NAME, rejected_tiles
+from sarcoscope.formats.split import SPLIT_FILE
 from sarcoscope.slides.tile_encoder import SUFFIX, TileKind
 from sarcoscope.stages.cluster import run_on_cluster
 from sarcoscope.stages.cohort_check import CohortReport, check_cohort
+from sarcoscope.stages.cohort_leakage import LeakageReport, check_leakage
 from sarcoscope.stages.outputs import only_run, remove_all_drafts
 from sarcoscope.stages.pool import Done, Job, Work, run_jobs
 from sarcoscope.stages.tile_images import FOLDER as IMAGES
@@ -99,7 +101,7 @@ class Silence:
         """Ignore."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TileSummary:
     """How a run ended."""
 
@@ -109,12 +111,14 @@ class TileSummary:
     pictures: dict[str, Pictures] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     """By slide, why it has no tiles, or not all that was asked."""
+    leakage: LeakageReport | None = None
+    """What stands in two parts of the split, where there is one."""
 
     @property
     def exit_code(self) -> int:
-        """0 where every slide of the manifest is through, 1 where some are not, 2 where none is."""
+        """0 where every slide of the manifest is through, 1 where some are not or the split leaks, 2 where none is."""
         if not self.failures and not self.report.stops:
-            return 0
+            return self.leakage.exit_code if self.leakage else 0
         return 1 if set(self.indexed) - set(self.failures) else 2
 
 
@@ -122,8 +126,9 @@ def tile(manifest: Path, config: TileConfig, listener: Listener | None = None) -
     """Cut the slides of a manifest, as many at a time as asked for; a slide that fails is named, the others go on.
 
     The manifest is checked as a whole first; what would make the cohort wrong (`Severity.COHORT`) is in the summary's
-    report, and then nothing is done. Indexes of slides that the manifest no longer lists are removed. Raises
-    InputError and ArtifactError for what concerns all slides.
+    report, and then nothing is done. Indexes of slides that the manifest no longer lists are removed. Where the run
+    folder holds a split, its parts are compared again, now that there are tiles to compare.
+    Raises InputError and ArtifactError for what concerns all slides.
     """
     hears: Listener = listener or Silence()
     hears.begins("checking", 0)
@@ -147,6 +152,8 @@ def tile(manifest: Path, config: TileConfig, listener: Listener | None = None) -
         try:
             stage.index(slides)
             done = [one for one in slides if one.slide in summary.indexed]
+            if done and (config.out / SPLIT_FILE).is_file():
+                summary.leakage = check_leakage(config.out, workers=workers)
             if config.images and done:
                 stage.images(done, config.images)
             if config.preview and done:
