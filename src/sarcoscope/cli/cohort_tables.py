@@ -51,24 +51,28 @@ def count_tables(counts: Mapping[str, Mapping[str, Mapping[str, Mapping[str, int
     for name, by_class in counts.items():
         parts = [part for part in Part if any(part in cells for cells in by_class.values())]
         tiles = any("tiles" in cell for cells in by_class.values() for cell in cells.values())
+        patients = any(cell["patients"] != cell["slides"] for cells in by_class.values() for cell in cells.values())
         title = f"{name}: " if len(counts) > 1 else ""
-        out.print(Text(f"{title}slides (patients){', tiles' if tiles else ''}"))
+        out.print(Text(f"{title}slides{' (patients)' if patients else ''}{', tiles' if tiles else ''}"))
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("class", overflow="fold")
         for part in parts:
             table.add_column(str(part), justify="right", overflow="fold")
         for label, cells in by_class.items():
-            table.add_row(Text(clean(label)), *(_cell(cells.get(part)) for part in parts))
+            table.add_row(Text(clean(label)), *(_cell(cells.get(part), patients=patients) for part in parts))
         out.print(table)
         out.print()
 
 
-def _cell(cell: Mapping[str, int] | None) -> Text:
+def _cell(cell: Mapping[str, int] | None, *, patients: bool) -> Text:
     if cell is None:
         return Text("-", style="dim")
-    slides = f"{cell['slides']} ({cell['patients']})" if cell["slides"] else ""
-    tiles = f"{cell['tiles']}" if "tiles" in cell else ""
-    return Text(", ".join(one for one in (slides, tiles) if one))
+    words = []
+    if cell["slides"]:
+        words.append(f"{cell['slides']} ({cell['patients']})" if patients else str(cell["slides"]))
+    if "tiles" in cell:
+        words.append(str(cell["tiles"]))
+    return Text(", ".join(words))
 
 
 def leakage_words(report: "LeakageReport", run: Path) -> None:
@@ -97,7 +101,7 @@ def leakage_words(report: "LeakageReport", run: Path) -> None:
     for name in ("kind", "in", "what", "and in", "what", "alike"):
         table.add_column(name, overflow="fold")
     for one in report.leaks[:_LEAKS_SHOWN]:
-        first, second = (f"{slide} {tile}" if tile != slide else slide for slide, tile in _ends(one))
+        first, second = (_place(*end) for end in _ends(one))
         alike = one.detail if one.likeness is None else f"{one.likeness:.2f}"
         table.add_row(*(Text(clean(cell)) for cell in (one.kind, one.part, first, one.other_part, second, alike)))
     out.print(table)
@@ -105,3 +109,8 @@ def leakage_words(report: "LeakageReport", run: Path) -> None:
 
 def _ends(leak: "Leak") -> tuple[tuple[str, str], tuple[str, str]]:
     return (leak.slide, leak.tile), (leak.other_slide, leak.other_tile)
+
+
+def _place(slide: str, tile: str) -> str:
+    """A slide, a tile of it, or a tile that is a slide of its own."""
+    return tile if tile.replace("/", "_") == slide else f"{slide} {tile}".rstrip()

@@ -166,7 +166,7 @@ def _detail(gray: Gray) -> Gray:
     padded = np.pad(gray.astype(np.float64), (half + 1, half), mode="reflect").cumsum(axis=0).cumsum(axis=1)
     side = _MEAN_PX
     total = padded[side:, side:] - padded[:-side, side:] - padded[side:, :-side] + padded[:-side, :-side]
-    return (gray - total / side**2).astype(np.float32)
+    return np.asarray(gray - total / side**2, np.float32)
 
 
 def _correlation(one: Gray, other: Gray) -> float:

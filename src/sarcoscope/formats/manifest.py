@@ -76,7 +76,7 @@ def read_rows(path: Path, *, patterns: bool = True) -> Manifest:
 
 def write_cohort(run: Path, slides: Iterable[CohortSlide]) -> None:
     """Write RUN/cohort.csv, with absolute paths, atomically. Raises ArtifactError."""
-    write_manifest(run / COHORT_FILE, (replace(one, path=one.path.absolute()) for one in slides))
+    write_manifest(run / COHORT_FILE, (replace(one, path=_absolute(one.path)) for one in slides))
 
 
 def write_manifest(path: Path, slides: Iterable[CohortSlide]) -> None:
@@ -98,6 +98,11 @@ def read_cohort(run: Path) -> list[CohortSlide]:
         makers = "sarcoscope tile, cohort split or cohort from-tiles"
         raise ArtifactError(path, "there is no such file", f"give a folder that {makers} wrote")
     return _strict(read_rows(path, patterns=False))
+
+
+def _absolute(path: Path) -> Path:
+    """Without '..' and the like; a link keeps its own name."""
+    return path.parent.resolve() / path.name if path.name != ".." else path.resolve()
 
 
 def _strict(manifest: Manifest) -> list[CohortSlide]:

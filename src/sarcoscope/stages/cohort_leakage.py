@@ -33,6 +33,7 @@ LEAKAGE_FILE: Final = "leakage.csv"
 _NEEDED: Final = (
     "slide", "tile", "label", "block", "file", "phash", "dropped", "left_l0", "top_l0", "width_l0", "height_l0",
 )  # fmt: skip
+_KINDS: Final = {kind: number for number, kind in enumerate(LeakKind)}
 _PAIRS_AT_A_TIME: Final = 5_000
 
 Say = Callable[[str], None]
@@ -127,7 +128,7 @@ def _with_tiles(
         leaks += _tile_leaks(ones, others, pairs.distance[part], by_id, names=list(splits), workers=workers)
     return replace(
         report,
-        leaks=tuple(leaks),
+        leaks=tuple(sorted(leaks, key=lambda one: (_KINDS[one.kind], -(one.likeness or 0)))),
         tiles=len(table) - plain,
         without_structure=plain,
         without_hash=without_hash,

@@ -124,7 +124,10 @@ def write_draft(result: ScanResult, out: Path, *, force: bool = False) -> None:
 
 
 def candidates(folder: Path) -> Iterator[Path]:
-    """Files that could be slides, sorted; of a DICOM series the first file, of an MRXS slide the .mrxs file."""
+    """Files that could be slides, sorted; an MRXS slide is its .mrxs file.
+
+    A DICOM series is its folder, where nothing else lies in it, else its first file.
+    """
     for parent, folders, files in os.walk(folder):
         below = Path(parent)
         folders[:] = sorted(
@@ -139,7 +142,10 @@ def candidates(folder: Path) -> Iterator[Path]:
             dicom, firsts = (), set()
         others = set(dicom) - firsts
         plain = sorted(one for one in files if not one.startswith(".") and shown(one) == one)  # a CSV file is UTF-8
-        yield from (below / one for one in plain if below / one not in others)
+        if below != folder and len(firsts) == 1 and len(dicom) == len(plain):
+            yield below
+        else:
+            yield from (below / one for one in plain if below / one not in others)
 
 
 def draft_labels(folders: Sequence[tuple[str, ...]]) -> list[str | None]:

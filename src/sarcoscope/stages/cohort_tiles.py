@@ -118,7 +118,7 @@ def cohort_from_tiles(config: TilesConfig, progress: Progress = lambda _done, _t
     if index.is_empty():
         file, problem = next(iter(failed.items()))
         raise InputError(f"not one of {len(failed)} tiles can be read, e.g. {file}: {problem}", "give other tiles")
-    slides = _slides([one for one in names if one.file not in failed], ids_of, config.folder.absolute())
+    slides = _slides([one for one in names if one.file not in failed], ids_of, config.folder.resolve())
     _write(config, index, slides, mpp)
     labels = dict(index["label"].value_counts(sort=True).iter_rows())
     sizes = index.select(size=pl.format("{}x{}", "width_l0", "height_l0"))["size"].value_counts(sort=True)
@@ -189,7 +189,7 @@ def _check_out(config: TilesConfig) -> None:
     folders = {read_record(file).get("folder") for file in files[:1]}
     if config.force or (not files and not (config.out / COHORT_FILE).exists()):
         return
-    if folders != {str(config.folder.absolute())}:
+    if folders != {str(config.folder.resolve())}:
         advice = "choose another --out, or replace it with --force"
         raise ArtifactError(config.out, "holds a cohort that was not made from this folder", advice)
 
@@ -302,9 +302,9 @@ def _write(config: TilesConfig, index: pl.DataFrame, slides: Sequence[CohortSlid
     with writing(folder):
         for stale in [*folder.glob("*.parquet"), config.out / COHORT_FILE]:
             remove(stale)
-        for stale in () if same else (SPLIT_FILE, RECORD_FILE):
-            remove(config.out / stale)
-    record = {"kind": READY_MADE, "folder": str(config.folder.absolute()), "mpp": mpp, "nuclei": config.nuclei}
+        for name in () if same else (SPLIT_FILE, RECORD_FILE):
+            remove(config.out / name)
+    record = {"kind": READY_MADE, "folder": str(config.folder.resolve()), "mpp": mpp, "nuclei": config.nuclei}
     if len(slides) <= min(_FILES_MAX, len(index) - 1):
         for (slide,), tiles in index.group_by("slide", maintain_order=True):
             write_index(folder / f"{slide}.parquet", tiles, record)
