@@ -276,6 +276,6 @@ def _like(page: _Page, tiles: SlideTiles, row: int) -> dict[str, Any]:
     hashes = table["phash"]
     codes = None if hashes.null_count() else hashes.to_numpy()[peers]
     far = distances(features[peers].astype(float), _LIKE_FLOORS, codes, int(np.searchsorted(peers, row)))
-    order = np.argsort(far, kind="stable")
+    order = np.lexsort((peers != row, far))  # twins after the tile itself
     order = order[np.isfinite(far[order])]
     return {"rows": peers[order].tolist(), "distances": np.round(far[order], 3).tolist()}

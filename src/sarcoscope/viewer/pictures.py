@@ -127,13 +127,10 @@ def _look(rgb: Rgb) -> npt.NDArray[np.float32]:
 
 
 def _file_of(tiles: SlideTiles, row: int) -> Path:
-    """The file of a ready-made tile; one that lies outside its cohort's folder is refused."""
-    name = tiles.table["file"][row] or tiles.table["tile"][row]
-    folder = tiles.path.resolve()
-    try:
-        file = (folder / str(name)).resolve()
-    except (OSError, ValueError) as error:
-        raise SlideOpenError(name, f"cannot be found: {error}") from error
+    """The file of a ready-made tile; a name that leads out of its cohort's folder is refused (its links may)."""
+    name = str(tiles.table["file"][row] or tiles.table["tile"][row])
+    folder = os.path.abspath(tiles.path)  # noqa: PTH100 - without following links
+    file = Path(os.path.normpath(os.path.join(folder, name)))  # noqa: PTH118 - an absolute name is refused below
     if not file.is_relative_to(folder):
         raise SlideOpenError(name, f"lies outside {folder}", "make the tile index again")
     return file

@@ -22,6 +22,7 @@ export class Alike {
     this.cut.addEventListener("input", () => this.refresh());
     this.yes.addEventListener("click", () => this.confirm());
     document.getElementById("alike-no").addEventListener("click", () => this.dialog.close());
+    this.dialog.addEventListener("close", () => this.grid.setItems([], 0));
     this.dialog.addEventListener("keydown", (event) => this.key(event));
   }
 

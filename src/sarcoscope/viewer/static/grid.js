@@ -160,6 +160,7 @@ export class Grid {
   release(cell) {
     this.cells.delete(cell.position);
     cell.element.hidden = true;
+    delete cell.element.dataset.tile;
     cell.item = null;
     if (cell.loading) {
       cell.loading = false;

@@ -53,7 +53,8 @@ const openSlide = (number) => openView([number]);
 /** Tiles of one slide, or of several together. */
 async function openView(numbers, wanted = null) {
   const ticket = (opening += 1);
-  byId("slide-name").textContent = numbers.length > 1 ? list.nameOfAll : cohort.slides[numbers[0]].slide;
+  const name = numbers.length > 1 ? list.nameOfAll : cohort.slides[numbers[0]].slide;
+  byId("progress").textContent = `Opening ${name}`;
   const slides = [];
   try {
     for (let from = 0; from < numbers.length; from += SLIDES_AT_ONCE) {
@@ -65,7 +66,10 @@ async function openView(numbers, wanted = null) {
     return;
   }
   if (ticket !== opening) return;
-  for (const slide of slides) cohort.slides[slide.number].error = slide.error;
+  for (const slide of slides) {
+    if (slides.length > 1) slide.error ??= cohort.slides[slide.number].error; // several are not opened at once
+    cohort.slides[slide.number].error = slide.error;
+  }
   const usable = slides.filter((slide) => slide.columns && !slide.error);
   open = {
     numbers,
@@ -75,6 +79,7 @@ async function openView(numbers, wanted = null) {
   };
   for (const tile of open.tiles) open.rows.set(`${tile.n}:${tile.row}`, tile);
   recallSeen();
+  byId("slide-name").textContent = name;
   list.setOpen(numbers.length > 1 ? ALL : numbers[0]);
   byId("slide-label").replaceChildren(...labelsOf(numbers).map((code) => chip(code)));
   scalesOf(open.tiles);

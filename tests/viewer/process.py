@@ -1,0 +1,64 @@
+"""`sarcoscope screen` as a process of its own, as a reader starts it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = (
+    "import sys, typer; from sarcoscope.cli.screen import app; sys.argv[0] = 'sarcoscope screen'; app()"  # until wired
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A running page."""
+
+    address: str
+    """With its token."""
+    process: "subprocess.Popen[str]"
+
+    @property
+    def origin(self) -> str:
+        """Without it."""
+        return self.address.partition("/?")[0]
+
+    @property
+    def token(self) -> str:
+        return self.address.partition("token=")[2]
+
+    @property
+    def port(self) -> int:
+        return int(self.origin.rpartition(":")[2])
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+
+@contextmanager
+def screening(run: Path, *options: str) -> Iterator[Page]:
+    """The page of a run folder on a free port, ended by its pid."""
+    words = [sys.executable, "-c", COMMAND, str(run), "--no-browser", *options]
+    if "--port" not in options:
+        words += ["--port", "0"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            raise AssertionError(process.communicate(timeout=30)[1])
+        yield Page(address, process)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()

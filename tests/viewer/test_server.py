@@ -1,0 +1,288 @@
+"""The page's server, asked as a program would: who is let in, what is answered, what is on the disk afterwards."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sarcoscope.core.screening import Decision, Verdict
+from sarcoscope.formats.screening import append_decisions
+from tests.viewer.process import Page, screening
+from tests.viewer.runs import lines, tile_row, write_slide_run, write_tiles
+
+
+class Asking:
+    """Requests to a running page, with its cookie unless told otherwise."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        status, _, headers = self.raw("GET", f"/?token={page.token}", cookie="")
+        assert status == 303
+        self.cookie = headers["set-cookie"].partition(";")[0]
+        self.set_cookie = headers["set-cookie"]
+
+    def raw(
+        self, method: str, path: str, body: Any = None, *, cookie: str | None = None, **headers: str
+    ) -> tuple[int, bytes, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.page.port, timeout=60)
+        sent = {"Cookie": self.cookie if cookie is None else cookie} | headers
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, {"Content-Type": "application/json"} | sent)
+        answer = connection.getresponse()
+        content, told = answer.read(), {name.lower(): value for name, value in answer.getheaders()}
+        connection.close()
+        return answer.status, content, told
+
+    def get(self, path: str) -> Any:
+        status, content, _ = self.raw("GET", path)
+        assert status == 200, content
+        return json.loads(content)
+
+    def post(self, path: str, body: Any) -> Any:
+        status, content, _ = self.raw("POST", path, body)
+        assert status == 200, content
+        return json.loads(content)
+
+    def rgb(self, path: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        status, content, _ = self.raw("GET", path)
+        assert status == 200, content
+        return np.asarray(Image.open(BytesIO(content)).convert("RGB"), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_slide_run(folder, "one", ["DDLL.", "WWUU."])
+    write_tiles(folder, "gone", [tile_row("gone", 0, 0)], path=str(folder / "gone.svs"), size_l0=[128, 128])
+    write_slide_run(folder, "two", ["LL", "UU"], label="LMS")
+    (folder / "tiles" / "damaged.parquet").write_bytes(b"no parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ask(run: Path) -> Iterator[Asking]:
+    with screening(run, "--reader", "anna") as page:
+        yield Asking(page)
+
+
+def test_only_who_has_the_token_gets_in(ask: Asking) -> None:
+    for path in ("/", "/api/cohort", "/static/main.js", "/api/slides?numbers=0", "/api/slides/2/overview.jpg"):
+        for cookie in ("", "sarcoscope-screen=x", ask.cookie[:-1], ask.cookie + "x", "=;;=,"):
+            assert ask.raw("GET", path, cookie=cookie)[0] == 403, (path, cookie)
+        assert ask.raw("GET", path)[0] == 200, path
+    assert ask.raw("GET", "/?token=wrong", cookie="")[0] == 403
+    assert ask.raw("GET", f"/api/cohort?token={ask.page.token}", cookie="")[0] == 403
+    assert "httponly" in ask.set_cookie.lower()
+    assert "samesite=strict" in ask.set_cookie.lower()
+
+
+def test_only_this_machine_by_its_own_name_and_no_other_sites_page(ask: Asking, run: Path) -> None:
+    port = ask.page.port
+    assert ask.raw("GET", "/api/cohort", Host=f"localhost:{port}")[0] == 200
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", ""):
+        assert ask.raw("GET", "/api/cohort", Host=host)[0] in {400, 421}, host
+    body = {"tiles": [[1, 0]], "verdict": "reject"}
+    for origin in ("http://evil.example", f"http://localhost:{port + 1}", "null"):
+        assert ask.raw("POST", "/api/decisions", body, Origin=origin)[0] == 403, origin
+    assert lines(run) == []
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(ask: Asking) -> None:
+    for path in ("/", "/api/cohort", "/nothing", "/api/slides/9/overview.jpg"):
+        for cookie in (None, ""):
+            headers = ask.raw("GET", path, cookie=cookie)[2]
+            assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src")
+            assert "unsafe" not in headers["content-security-policy"]
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["referrer-policy"] == "no-referrer"
+            assert "server" not in headers
+    assert ask.raw("GET", "/api/cohort")[2]["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/static//etc/passwd",
+        "/..%2f..%2f..%2fetc/passwd",
+        "/api/slides/..%2f..%2fetc/overview.jpg",
+        "/api/slides/-1/overview.jpg",
+        "/api/slides/99/overview.jpg",
+        "/api/slides/2/tiles/99/small.jpg",
+        "/api/slides/2/tiles/-1/small.jpg",
+        "/api/slides/2/tiles/0/huge.jpg",
+        "/api/slides?numbers=-1",
+        "/api/slides?numbers=",
+        "/api/slides?numbers=x",
+        "/docs",
+        "/openapi.json",
+    ],
+)
+def test_no_address_leads_out_of_the_cohort(ask: Asking, path: str) -> None:
+    status, content, _ = ask.raw("GET", path)
+    assert status in {400, 404, 422}
+    assert b"root:" not in content
+    assert b"def create_app" not in content
+
+
+def test_the_cohort_and_a_slide_as_they_are(ask: Asking) -> None:
+    cohort = ask.get("/api/cohort")
+    assert [slide["slide"] for slide in cohort["slides"]] == ["damaged", "gone", "one", "two"]
+    assert "not a readable parquet file" in cohort["slides"][0]["error"]
+    assert cohort["slides"][2] | {"error": None} == cohort["slides"][2]
+    assert (cohort["slides"][2]["labels"], cohort["slides"][2]["dropped"]) == ({"DDLPS": 8}, 2)
+    assert cohort["colors"] == {"DDLPS": "#d55e00", "LMS": "#0072b2"}
+    assert cohort["reader"] == "anna"
+    (slide,) = ask.get("/api/slides?numbers=2")
+    assert (slide["slide"], slide["size"], slide["error"]) == ("one", [640, 256], None)
+    assert slide["columns"]["tile"][:2] == ["r0_c0_0.5um", "r0_c1_0.5um"]
+    assert slide["columns"]["left_l0"] == [0, 128, 256, 384, 512] * 2
+    assert slide["columns"]["dropped"] == [None, None, None, None, "blank"] * 2
+    assert slide["columns"]["nuclei"] == [1000, 1001, 1002, 1003, 1004, 1100, 1101, 1102, 1103, 1104]
+    assert "no predictions were given" in slide["noDisagreement"]
+
+
+def test_slides_that_cannot_be_read_say_so_and_the_others_go_on(ask: Asking) -> None:
+    damaged, gone, one, _ = (ask.get(f"/api/slides?numbers={number}")[0] for number in range(4))
+    assert "not a readable parquet file" in damaged["error"]
+    assert "gone.svs: there is no such file" in gone["error"]
+    assert one["error"] is None
+    together = ask.get("/api/slides?numbers=0,1,2,3")
+    assert [slide["columns"] is None for slide in together] == [True, False, False, False]
+    status, content, _ = ask.raw("GET", "/api/slides/1/tiles/0/small.jpg")
+    assert status == 422
+    assert "there is no such file" in json.loads(content)["error"]
+
+
+def test_pictures_are_of_the_right_place_and_are_kept_by_the_browser(ask: Asking) -> None:
+    small = [ask.rgb(f"/api/slides/2/tiles/{row}/small.jpg") for row in range(10)]
+    large = [ask.rgb(f"/api/slides/2/tiles/{row}/large.jpg") for row in range(10)]
+    assert {one.shape for one in small} == {one.shape for one in large} == {(128, 128, 3)}  # never larger than it is
+    means = [one.reshape(-1, 3).mean(axis=0) for one in small]
+    glass = (243, 242, 244)
+    for row, mean in enumerate(means):
+        assert (np.abs(mean - glass).max() < 3) == (row in {4, 9})
+    assert np.abs(means[0] - means[1]).max() < 3 < np.abs(means[1] - means[2]).max()
+    overview = ask.rgb("/api/slides/2/overview.jpg")
+    assert overview.shape == (256, 640, 3)
+    assert np.abs(overview[:100, :100].mean(axis=(0, 1)) - means[0]).max() < 4
+    assert "max-age" in ask.raw("GET", "/api/slides/2/tiles/0/small.jpg")[2]["cache-control"]
+
+
+def test_a_decision_is_on_the_disk_before_it_is_answered(run: Path, ask: Asking) -> None:
+    before = len(lines(run))
+    answer = ask.post("/api/decisions", {"tiles": [[2, 1], [3, 0]], "verdict": "reject", "reason": "blood"})
+    assert answer["changed"] == [[2, 1, "reject"], [3, 0, "reject"]]
+    first, second = lines(run)[before:]
+    assert first.startswith("one,r0_c1_0.5um,0.5,128,0,DDLPS,reject,anna,20")
+    assert first.endswith("+00:00,blood")
+    assert second.startswith("two,r0_c0_0.5um,0.5,0,0,LMS,reject,anna,20")
+    assert ask.post("/api/decisions", {"tiles": [[2, 1]], "verdict": "reject"})["changed"] == []
+    assert ask.get("/api/slides?numbers=2")[0]["columns"]["verdict"][:2] == [None, "reject"]
+    assert ask.post("/api/undo", {})["changed"] == [[2, 1, None], [3, 0, None]]
+    assert [line.split(",")[6] for line in lines(run)[before:]] == ["reject", "reject", "withdrawn", "withdrawn"]
+
+
+def test_undo_goes_back_step_by_step_to_what_was_before_and_then_says_nothing_is_left(ask: Asking) -> None:
+    ask.post("/api/decisions", {"tiles": [[2, 2]], "verdict": "reject"})
+    ask.post("/api/decisions", {"tiles": [[2, 2], [2, 3]], "verdict": "keep"})
+    assert ask.post("/api/undo", {})["changed"] == [[2, 2, "reject"], [2, 3, None]]
+    assert ask.post("/api/undo", {})["changed"] == [[2, 2, None]]
+    assert ask.post("/api/undo", {})["changed"] == []
+
+
+def test_what_is_wrong_changes_nothing(run: Path, ask: Asking) -> None:
+    before = lines(run)
+    for body, said in (
+        ({"tiles": [[2, 4]], "verdict": "reject"}, "is out already: blank"),
+        ({"tiles": [[2, 0], [2, 99]], "verdict": "reject"}, "tile 99 of one"),
+        ({"tiles": [[77, 0]], "verdict": "reject"}, "slide 77"),
+        ({"tiles": [[2, 0]], "verdict": "maybe"}, "verdict"),
+        ({"tiles": [["2; drop", 0]], "verdict": "keep"}, "tiles"),
+    ):
+        status, content, _ = ask.raw("POST", "/api/decisions", body)
+        assert status in {400, 422}
+        assert said in content.decode()
+    assert lines(run) == before
+
+
+def test_finishing_keeps_what_was_seen_and_leaves_what_was_decided(run: Path, ask: Asking) -> None:
+    ask.post("/api/decisions", {"tiles": [[3, 3]], "verdict": "reject"})
+    before = len(lines(run))
+    answer = ask.post("/api/finish", {"seen": [[3, 1], [3, 2], [3, 3], [2, 4]]})
+    assert answer["changed"] == [[3, 1, "keep"], [3, 2, "keep"]]
+    assert [line.split(",")[6] for line in lines(run)[before:]] == ["keep", "keep"]
+    assert all(line.endswith(",slide finished") for line in lines(run)[before:])
+
+
+def test_tiles_of_the_same_colour_are_the_most_alike(ask: Asking) -> None:
+    found = ask.get("/api/slides/2/like/2")
+    assert found["rows"][0] == 2
+    assert set(found["rows"][:2]) == {2, 3}
+    assert set(found["rows"]) == {0, 1, 2, 3, 5, 6, 7, 8}
+    assert found["distances"] == sorted(found["distances"])
+    assert found["distances"][0] == 0
+    assert ask.raw("GET", "/api/slides/2/like/4")[0] == 400
+
+
+def test_a_file_edited_by_hand_while_the_page_is_open_is_taken_up(tmp_path: Path) -> None:
+    write_slide_run(tmp_path, "one", ["DD"])
+    with screening(tmp_path, "--reader", "anna") as page:
+        ask = Asking(page)
+        ask.post("/api/decisions", {"tiles": [[0, 0]], "verdict": "reject"})
+        file = tmp_path / "screening.csv"
+        file.write_text(file.read_text(encoding="utf-8").replace("reject", "keep"), encoding="utf-8")
+        assert ask.get("/api/slides?numbers=0")[0]["columns"]["verdict"] == ["keep", None]
+        file.write_text("slide,tile,decision\none,r0_c0_0.5um,perhaps\n", encoding="utf-8")
+        status, content, _ = ask.raw("GET", "/api/slides?numbers=0")
+        assert status == 503
+        assert "line 2" in json.loads(content)["error"]
+
+
+def test_read_only_shows_what_all_readers_come_to_and_writes_nothing(tmp_path: Path) -> None:
+    write_slide_run(tmp_path, "one", ["DDD"])
+    for tile, reader, verdict in (("r0_c0_0.5um", "anna", Verdict.REJECT), ("r0_c0_0.5um", "ben", Verdict.KEEP)):
+        append_decisions(tmp_path / "screening.csv", [Decision(slide="one", tile=tile, verdict=verdict, reader=reader)])
+    before = (tmp_path / "screening.csv").read_bytes()
+    with screening(tmp_path, "--read-only") as page:
+        ask = Asking(page)
+        assert ask.get("/api/cohort")["readOnly"] is True
+        assert ask.get("/api/slides?numbers=0")[0]["columns"]["verdict"] == ["reject", None, None]
+        assert ask.raw("POST", "/api/decisions", {"tiles": [[0, 1]], "verdict": "reject"})[0] == 400
+    assert (tmp_path / "screening.csv").read_bytes() == before
+
+
+def test_ready_made_tiles_come_from_their_files_and_never_from_outside_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "tiles-of-others"
+    (folder / "LMS").mkdir(parents=True)
+    Image.new("RGB", (64, 48), (200, 10, 10)).save(folder / "LMS" / "a.png")
+    Image.new("RGB", (300, 300), (10, 200, 10)).save(folder / "LMS" / "b.png")
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(tmp_path / "secret.png")
+    (folder / "LMS" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    (folder / "LMS" / "link.png").symlink_to(tmp_path / "secret.png")
+    names = ["LMS/a.png", "LMS/b.png", "LMS/bad.png", "../secret.png", str(tmp_path / "secret.png"), "LMS/link.png"]
+    nothing = dict.fromkeys(("left_l0", "top_l0", "width_l0", "height_l0"))
+    rows = [tile_row("p1", 0, 0, **nothing) | {"tile": name, "file": name} for name in sorted(names)]
+    write_tiles(tmp_path / "run", "p1", rows, path=str(folder), kind="tiles", size_l0=None)
+    with screening(tmp_path / "run") as page:
+        ask = Asking(page)
+        (slide,) = ask.get("/api/slides?numbers=0")
+        assert (slide["readyMade"], slide["size"], slide["error"]) == (True, None, None)
+        number = {name: row for row, name in enumerate(slide["columns"]["tile"])}
+        assert ask.rgb(f"/api/slides/0/tiles/{number['LMS/a.png']}/small.jpg").shape == (48, 64, 3)
+        assert ask.rgb(f"/api/slides/0/tiles/{number['LMS/b.png']}/small.jpg").shape == (192, 192, 3)
+        assert ask.rgb(f"/api/slides/0/tiles/{number['LMS/link.png']}/small.jpg").shape == (64, 64, 3)  # their own
+        for name in ("../secret.png", str(tmp_path / "secret.png")):
+            status, content, _ = ask.raw("GET", f"/api/slides/0/tiles/{number[name]}/small.jpg")
+            assert (status, "lies outside" in content.decode()) == (422, True)
+        assert ask.raw("GET", f"/api/slides/0/tiles/{number['LMS/bad.png']}/small.jpg")[0] == 422
+        assert ask.raw("GET", "/api/slides/0/overview.jpg")[0] == 422
+        assert set(ask.get(f"/api/slides/0/like/{number['LMS/a.png']}")["rows"][:1]) == {number["LMS/a.png"]}
