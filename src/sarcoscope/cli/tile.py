@@ -35,7 +35,7 @@ def tile(
     ] = None,
     per_region: Annotated[int | None, typer.Option(help="Tiles a region at most.", rich_help_panel=_SCORE)] = None,
     region_um: Annotated[float | None, typer.Option(help="Side of a region, um.", rich_help_panel=_SCORE)] = None,
-    classes: Annotated[str, typer.Option(help="Known classes, A,B,C; others stop the run.")] = "",
+    classes: Annotated[str, typer.Option(help="Known classes, A,B,C; slides of others are left out and named.")] = "",
     images: Annotated[str | None, typer.Option(help="Write kept tiles as png, jpeg or jxl (lossless).")] = None,
     normalise: Annotated[
         str | None, typer.Option(help="Even pictures out: even, reinhard or macenko; needs a split.")

@@ -40,7 +40,7 @@ class TileConfig:
     """Folder of the run."""
     cut: CutConfig = field(default_factory=CutConfig)
     classes: tuple[str, ...] = ()
-    """Known classes; a label that is none of them stops the run. Empty: whatever the manifest has."""
+    """Known classes; slides with another label are left out and named. Empty: whatever the manifest has."""
     images: TileKind | None = None
     """Write the kept tiles as pictures, too."""
     normalise: str | None = None
