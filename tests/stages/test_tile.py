@@ -22,7 +22,7 @@ from sarcoscope.core.cutting import Method, ScoreConfig
 from sarcoscope.core.errors import ArtifactError, InputError
 from sarcoscope.core.geometry import Box, Mpp, Size
 from sarcoscope.formats.manifest import read_cohort
-from sarcoscope.formats.tile_index import read_cohort_tiles, read_index, read_record
+from sarcoscope.formats.tile_index import empty_index, read_cohort_tiles, read_index, read_record, write_index
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.stages.tile import Silence, TileConfig, TileSummary, tile
 from tests.slides_made import write_drawn
@@ -415,3 +415,11 @@ def test_a_split_made_before_is_searched_for_leaks_once_there_are_tiles(tmp_path
     assert summary.exit_code == 0
     assert summary.leakage is not None
     assert summary.leakage.tiles > 0
+
+
+def test_a_cohort_of_ready_made_tiles_is_not_cut_over(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    write_index(out / "tiles" / "tiles-0.parquet", empty_index(), {"kind": "tiles"})
+    with pytest.raises(InputError, match="holds a cohort of ready-made tiles; give another --out"):
+        cut(drawn_cohort(tmp_path), out)
+    assert (out / "tiles" / "tiles-0.parquet").is_file()

@@ -61,10 +61,7 @@ def draw_slide(
     height = _MARGIN + _HEAD + max(size.height, len(entries) * _ROW) + 24 * len(notice_lines) + _MARGIN + 16
     canvas = Image.new("RGB", (width, height), WHITE)
     draw = ImageDraw.Draw(canvas)
-    write(draw, (_MARGIN, _MARGIN + 28), fit(title, font(30, bold=True), width - 2 * _MARGIN),
-          face=font(30, bold=True), ink=INK, anchor="ls")  # fmt: skip
-    write(draw, (_MARGIN, _MARGIN + 62), fit(detail, font(18), width - 2 * _MARGIN), face=font(18), ink=MUTED,
-          anchor="ls")  # fmt: skip
+    _head(draw, title, detail, width)
     canvas.paste(Image.fromarray(picture), (_MARGIN, _MARGIN + _HEAD))
     left = _MARGIN + size.width + _GAP
     for row, (color, filled, words, count) in enumerate(entries):
@@ -76,6 +73,12 @@ def draw_slide(
         write(draw, (_MARGIN, height - _MARGIN - 24 * (len(notice_lines) - 1 - row)), line, face=font(16), ink=NOTICE,
               anchor="ls")  # fmt: skip
     return png(canvas)
+
+
+def _head(draw: ImageDraw.ImageDraw, title: str, detail: str, width: int) -> None:
+    for below, words, face, ink in ((28, title, font(30, bold=True), INK), (62, detail, font(18), MUTED)):
+        line = fit(words, face, width - 2 * _MARGIN)
+        write(draw, (_MARGIN, _MARGIN + below), line, face=face, ink=ink, anchor="ls")
 
 
 def _entries(tiles: Sequence[Shown]) -> list[tuple[Color, bool, str, str]]:
@@ -119,10 +122,7 @@ def draw_sheet(tiles: Sequence[tuple[Rgb, str]], *, title: str, detail: str, col
     width, height = 2 * _MARGIN + columns * step_x - 16, _MARGIN + _HEAD + rows * step_y + _MARGIN
     canvas = Image.new("RGB", (width, height), WHITE)
     draw = ImageDraw.Draw(canvas)
-    write(draw, (_MARGIN, _MARGIN + 28), fit(title, font(30, bold=True), width - 2 * _MARGIN),
-          face=font(30, bold=True), ink=INK, anchor="ls")  # fmt: skip
-    write(draw, (_MARGIN, _MARGIN + 62), fit(detail, font(18), width - 2 * _MARGIN), face=font(18), ink=MUTED,
-          anchor="ls")  # fmt: skip
+    _head(draw, title, detail, width)
     for index, (rgb, caption) in enumerate(tiles):
         left, top = _MARGIN + index % columns * step_x, _MARGIN + _HEAD + index // columns * step_y
         canvas.paste(Image.fromarray(rgb).resize((_CELL, _CELL), Image.Resampling.BOX), (left, top))

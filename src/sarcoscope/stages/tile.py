@@ -9,12 +9,13 @@ from typing import Any, Final, Generic, Protocol
 import sarcoscope
 from sarcoscope.core.cohort import CohortSlide, Problem, Severity
 from sarcoscope.core.cutting import CutConfig
-from sarcoscope.core.errors import InputError, SarcoscopeError, SlideReadError
+from sarcoscope.core.errors import InputError, SarcoscopeError, SlideReadError, shown
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.formats.atomic import as_json, remove, write_json
 from sarcoscope.formats.manifest import write_cohort
 from sarcoscope.formats.screening import SCREENING_NAME, rejected_tiles
 from sarcoscope.formats.split import SPLIT_FILE
+from sarcoscope.formats.tile_index import read_record
 from sarcoscope.slides.tile_encoder import SUFFIX, TileKind
 from sarcoscope.stages.cluster import run_on_cluster
 from sarcoscope.stages.cohort_check import CohortReport, check_cohort
@@ -180,6 +181,8 @@ def _prepare(out: Path, slides: Sequence[CohortSlide], hears: Listener) -> None:
     """cohort.csv of this run; what belongs to slides that are no longer of the cohort goes."""
     stays = {index_path(out, one.slide).name for one in slides}
     gone = sorted(path for path in (out / "tiles").glob("*.parquet") if path.name not in stays)
+    if any(read_record(path).get("kind") != "slide" for path in gone):
+        raise InputError(f"{shown(out)} holds a cohort of ready-made tiles", "give another --out")
     for path in gone:
         remove_images(out, path.stem)
         remove(path)
