@@ -26,7 +26,7 @@ def page(tiles: list[Shown], **words: str) -> npt.NDArray[np.uint8]:
     tissue = np.zeros((80, 100), bool)
     tissue[20:60, 20:80] = True
     said = {"title": "slide", "detail": "LMS"} | words
-    return pixels(draw_slide(overview, tissue, Size(10_000, 8_000), tiles, **said))  # type: ignore[arg-type]
+    return pixels(draw_slide(overview, tissue, Size(10_000, 8_000), tiles, **said))
 
 
 def at(image: npt.NDArray[np.uint8], x_l0: int, y_l0: int) -> tuple[int, ...]:

@@ -64,7 +64,7 @@ def write_index(path: Path, tiles: pl.DataFrame, record: Mapping[str, Any]) -> N
     """
     content = BytesIO()  # written by us: a full disk gets our error, not the library's
     metadata = {"kind": _KIND, "schema_version": str(TILE_INDEX_SCHEMA), "record": json.dumps(record)}
-    tiles.select(*COLUMNS).cast(dict(COLUMNS)).write_parquet(content, metadata=metadata)
+    tiles.select(*COLUMNS).cast(pl.Schema(COLUMNS)).write_parquet(content, metadata=metadata)
     write_bytes(path, content.getvalue())
 
 
