@@ -114,7 +114,7 @@ def test_every_tile_lies_where_its_ids_say(scales: tuple[float, ...], layout: st
     for one in plan.tiles:
         box = one.tile.box
         x, y = box.left + box.width / 2, box.top + box.height / 2
-        assert one.block == (y // side, x // side)
+        assert one.block == (int(y // side), int(x // side))
         assert box.width == pytest.approx(32 * one.mpp / 0.25, abs=1)
 
 
