@@ -1,6 +1,6 @@
 """What must not stand in two parts of a split: patients, files, contents, and tiles that show the same place."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -72,8 +72,8 @@ def shared(
 
     Two pooled slides clash too, unless by their patient: their tiles go to every part.
     """
-    first: dict[tuple[str, str], CohortSlide] = {}
-    found: list[Leak] = []
+    first: dict[tuple[str, Part], CohortSlide] = {}
+    found: dict[tuple[str, frozenset[Part]], Leak] = {}
     for one in slides:
         key, part = keys.get(one.slide), parts.get(one.slide)
         if not key or part is None:
@@ -91,16 +91,9 @@ def shared(
                     other_slide=one.slide,
                     detail=key if kind is LeakKind.PATIENT else "",
                 )
-                found.append(leak)
+                found.setdefault((key, frozenset({part, other_part})), leak)
         first.setdefault((key, part), one)
-    return _one_a_pair(found)
-
-
-def _one_a_pair(leaks: Iterable[Leak]) -> list[Leak]:
-    unique: dict[tuple[str, frozenset[str], str], Leak] = {}
-    for one in leaks:
-        unique.setdefault((one.slide, frozenset({one.part, one.other_part}), one.detail), one)
-    return list(unique.values())
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
