@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from sarcoscope.core.screening import Decision, Verdict
@@ -11,7 +10,7 @@ from tests.viewer.process import COMMAND
 
 
 def screen(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, check=False)
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
 
 
 def write(path: Path, reader: str, words: str) -> str:

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMAND = (
-    "import sys, typer; from sarcoscope.cli.screen import app; sys.argv[0] = 'sarcoscope screen'; app()"  # until wired
-)
+COMMAND = (str(Path(sys.executable).with_name("sarcoscope")), "screen")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Page:
 @contextmanager
 def screening(run: Path, *options: str) -> Iterator[Page]:
     """The page of a run folder on a free port, ended by its pid."""
-    words = [sys.executable, "-c", COMMAND, str(run), "--no-browser", *options]
+    words = [*COMMAND, str(run), "--no-browser", *options]
     if "--port" not in options:
         words += ["--port", "0"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -72,7 +72,7 @@ def ask(run: Path) -> Iterator[Asking]:
 
 
 def test_only_who_has_the_token_gets_in(ask: Asking) -> None:
-    for path in ("/", "/api/cohort", "/static/main.js", "/api/slides?numbers=0", "/api/slides/2/overview.jpg"):
+    for path in ("/", "/api/cohort", "/static/main.js", "/api/sheets?numbers=0", "/api/sheets/2/overview.jpg"):
         for cookie in ("", "sarcoscope-screen=x", ask.cookie[:-1], ask.cookie + "x", "=;;=,"):
             assert ask.raw("GET", path, cookie=cookie)[0] == 403, (path, cookie)
         assert ask.raw("GET", path)[0] == 200, path
@@ -94,7 +94,7 @@ def test_only_this_machine_by_its_own_name_and_no_other_sites_page(ask: Asking, 
 
 
 def test_every_answer_forbids_what_the_page_does_not_need(ask: Asking) -> None:
-    for path in ("/", "/api/cohort", "/nothing", "/api/slides/9/overview.jpg"):
+    for path in ("/", "/api/cohort", "/nothing", "/api/sheets/9/overview.jpg"):
         for cookie in (None, ""):
             headers = ask.raw("GET", path, cookie=cookie)[2]
             assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src")
@@ -113,15 +113,15 @@ def test_every_answer_forbids_what_the_page_does_not_need(ask: Asking) -> None:
         "/static/..%2fapp.py",
         "/static//etc/passwd",
         "/..%2f..%2f..%2fetc/passwd",
-        "/api/slides/..%2f..%2fetc/overview.jpg",
-        "/api/slides/-1/overview.jpg",
-        "/api/slides/99/overview.jpg",
-        "/api/slides/2/tiles/99/small.jpg",
-        "/api/slides/2/tiles/-1/small.jpg",
-        "/api/slides/2/tiles/0/huge.jpg",
-        "/api/slides?numbers=-1",
-        "/api/slides?numbers=",
-        "/api/slides?numbers=x",
+        "/api/sheets/..%2f..%2fetc/overview.jpg",
+        "/api/sheets/-1/overview.jpg",
+        "/api/sheets/99/overview.jpg",
+        "/api/sheets/2/tiles/99/small.jpg",
+        "/api/sheets/2/tiles/-1/small.jpg",
+        "/api/sheets/2/tiles/0/huge.jpg",
+        "/api/sheets?numbers=-1",
+        "/api/sheets?numbers=",
+        "/api/sheets?numbers=x",
         "/docs",
         "/openapi.json",
     ],
@@ -135,14 +135,14 @@ def test_no_address_leads_out_of_the_cohort(ask: Asking, path: str) -> None:
 
 def test_the_cohort_and_a_slide_as_they_are(ask: Asking) -> None:
     cohort = ask.get("/api/cohort")
-    assert [slide["slide"] for slide in cohort["slides"]] == ["damaged", "gone", "one", "two"]
-    assert "not a readable parquet file" in cohort["slides"][0]["error"]
-    assert cohort["slides"][2] | {"error": None} == cohort["slides"][2]
-    assert (cohort["slides"][2]["labels"], cohort["slides"][2]["dropped"]) == ({"DDLPS": 8}, 2)
+    assert [slide["name"] for slide in cohort["sheets"]] == ["damaged", "gone", "one", "two"]
+    assert "not a readable parquet file" in cohort["sheets"][0]["error"]
+    assert cohort["sheets"][2] | {"error": None} == cohort["sheets"][2]
+    assert (cohort["sheets"][2]["labels"], cohort["sheets"][2]["dropped"]) == ({"DDLPS": 8}, 2)
     assert cohort["colors"] == {"DDLPS": "#d55e00", "LMS": "#0072b2"}
     assert cohort["reader"] == "anna"
-    (slide,) = ask.get("/api/slides?numbers=2")
-    assert (slide["slide"], slide["size"], slide["error"]) == ("one", [640, 256], None)
+    (slide,) = ask.get("/api/sheets?numbers=2")
+    assert (slide["name"], slide["size"], slide["error"]) == ("one", [640, 256], None)
     assert slide["columns"]["tile"][:2] == ["r0_c0_0.5um", "r0_c1_0.5um"]
     assert slide["columns"]["left_l0"] == [0, 128, 256, 384, 512] * 2
     assert slide["columns"]["dropped"] == [None, None, None, None, "blank"] * 2
@@ -151,30 +151,30 @@ def test_the_cohort_and_a_slide_as_they_are(ask: Asking) -> None:
 
 
 def test_slides_that_cannot_be_read_say_so_and_the_others_go_on(ask: Asking) -> None:
-    damaged, gone, one, _ = (ask.get(f"/api/slides?numbers={number}")[0] for number in range(4))
+    damaged, gone, one, _ = (ask.get(f"/api/sheets?numbers={number}")[0] for number in range(4))
     assert "not a readable parquet file" in damaged["error"]
     assert "gone.svs: there is no such file" in gone["error"]
     assert one["error"] is None
-    together = ask.get("/api/slides?numbers=0,1,2,3")
+    together = ask.get("/api/sheets?numbers=0,1,2,3")
     assert [slide["columns"] is None for slide in together] == [True, False, False, False]
-    status, content, _ = ask.raw("GET", "/api/slides/1/tiles/0/small.jpg")
+    status, content, _ = ask.raw("GET", "/api/sheets/1/tiles/0/small.jpg")
     assert status == 422
     assert "there is no such file" in json.loads(content)["error"]
 
 
 def test_pictures_are_of_the_right_place_and_are_kept_by_the_browser(ask: Asking) -> None:
-    small = [ask.rgb(f"/api/slides/2/tiles/{row}/small.jpg") for row in range(10)]
-    large = [ask.rgb(f"/api/slides/2/tiles/{row}/large.jpg") for row in range(10)]
+    small = [ask.rgb(f"/api/sheets/2/tiles/{row}/small.jpg") for row in range(10)]
+    large = [ask.rgb(f"/api/sheets/2/tiles/{row}/large.jpg") for row in range(10)]
     assert {one.shape for one in small} == {one.shape for one in large} == {(128, 128, 3)}  # never larger than it is
     means = [one.reshape(-1, 3).mean(axis=0) for one in small]
     glass = (243, 242, 244)
     for row, mean in enumerate(means):
         assert (np.abs(mean - glass).max() < 3) == (row in {4, 9})
     assert np.abs(means[0] - means[1]).max() < 3 < np.abs(means[1] - means[2]).max()
-    overview = ask.rgb("/api/slides/2/overview.jpg")
+    overview = ask.rgb("/api/sheets/2/overview.jpg")
     assert overview.shape == (256, 640, 3)
     assert np.abs(overview[:100, :100].mean(axis=(0, 1)) - means[0]).max() < 4
-    assert "max-age" in ask.raw("GET", "/api/slides/2/tiles/0/small.jpg")[2]["cache-control"]
+    assert "max-age" in ask.raw("GET", "/api/sheets/2/tiles/0/small.jpg")[2]["cache-control"]
 
 
 def test_a_decision_is_on_the_disk_before_it_is_answered(run: Path, ask: Asking) -> None:
@@ -186,7 +186,7 @@ def test_a_decision_is_on_the_disk_before_it_is_answered(run: Path, ask: Asking)
     assert first.endswith("+00:00,blood")
     assert second.startswith("two,r0_c0_0.5um,0.5,0,0,LMS,reject,anna,20")
     assert ask.post("/api/decisions", {"tiles": [[2, 1]], "verdict": "reject"})["changed"] == []
-    assert ask.get("/api/slides?numbers=2")[0]["columns"]["verdict"][:2] == [None, "reject"]
+    assert ask.get("/api/sheets?numbers=2")[0]["columns"]["verdict"][:2] == [None, "reject"]
     assert ask.post("/api/undo", {})["changed"] == [[2, 1, None], [3, 0, None]]
     assert [line.split(",")[6] for line in lines(run)[before:]] == ["reject", "reject", "withdrawn", "withdrawn"]
 
@@ -203,8 +203,8 @@ def test_what_is_wrong_changes_nothing(run: Path, ask: Asking) -> None:
     before = lines(run)
     for body, said in (
         ({"tiles": [[2, 4]], "verdict": "reject"}, "is out already: blank"),
-        ({"tiles": [[2, 0], [2, 99]], "verdict": "reject"}, "tile 99 of one"),
-        ({"tiles": [[77, 0]], "verdict": "reject"}, "slide 77"),
+        ({"tiles": [[2, 0], [2, 99]], "verdict": "reject"}, "tile 99 of sheet 2"),
+        ({"tiles": [[77, 0]], "verdict": "reject"}, "sheet 77"),
         ({"tiles": [[2, 0]], "verdict": "maybe"}, "verdict"),
         ({"tiles": [["2; drop", 0]], "verdict": "keep"}, "tiles"),
     ):
@@ -224,13 +224,13 @@ def test_finishing_keeps_what_was_seen_and_leaves_what_was_decided(run: Path, as
 
 
 def test_tiles_of_the_same_colour_are_the_most_alike(ask: Asking) -> None:
-    found = ask.get("/api/slides/2/like/2")
+    found = ask.get("/api/sheets/2/like/2")
     assert found["rows"][0] == 2
     assert set(found["rows"][:2]) == {2, 3}
     assert set(found["rows"]) == {0, 1, 2, 3, 5, 6, 7, 8}
     assert found["distances"] == sorted(found["distances"])
     assert found["distances"][0] == 0
-    assert ask.raw("GET", "/api/slides/2/like/4")[0] == 400
+    assert ask.raw("GET", "/api/sheets/2/like/4")[0] == 400
 
 
 def test_a_file_edited_by_hand_while_the_page_is_open_is_taken_up(tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_a_file_edited_by_hand_while_the_page_is_open_is_taken_up(tmp_path: Path
         ask.post("/api/decisions", {"tiles": [[0, 0]], "verdict": "reject"})
         file = tmp_path / "screening.csv"
         file.write_text(file.read_text(encoding="utf-8").replace("reject", "keep"), encoding="utf-8")
-        assert ask.get("/api/slides?numbers=0")[0]["columns"]["verdict"] == ["keep", None]
+        assert ask.get("/api/sheets?numbers=0")[0]["columns"]["verdict"] == ["keep", None]
         file.write_text("slide,tile,decision\none,r0_c0_0.5um,perhaps\n", encoding="utf-8")
-        status, content, _ = ask.raw("GET", "/api/slides?numbers=0")
+        status, content, _ = ask.raw("GET", "/api/sheets?numbers=0")
         assert status == 503
         assert "line 2" in json.loads(content)["error"]
 
@@ -255,7 +255,7 @@ def test_read_only_shows_what_all_readers_come_to_and_writes_nothing(tmp_path: P
     with screening(tmp_path, "--read-only") as page:
         ask = Asking(page)
         assert ask.get("/api/cohort")["readOnly"] is True
-        assert ask.get("/api/slides?numbers=0")[0]["columns"]["verdict"] == ["reject", None, None]
+        assert ask.get("/api/sheets?numbers=0")[0]["columns"]["verdict"] == ["reject", None, None]
         assert ask.raw("POST", "/api/decisions", {"tiles": [[0, 1]], "verdict": "reject"})[0] == 400
     assert (tmp_path / "screening.csv").read_bytes() == before
 
@@ -270,19 +270,42 @@ def test_ready_made_tiles_come_from_their_files_and_never_from_outside_the_folde
     (folder / "LMS" / "link.png").symlink_to(tmp_path / "secret.png")
     names = ["LMS/a.png", "LMS/b.png", "LMS/bad.png", "../secret.png", str(tmp_path / "secret.png"), "LMS/link.png"]
     nothing = dict.fromkeys(("left_l0", "top_l0", "width_l0", "height_l0"))
-    rows = [tile_row("p1", 0, 0, **nothing) | {"tile": name, "file": name} for name in sorted(names)]
-    write_tiles(tmp_path / "run", "p1", rows, path=str(folder), kind="tiles", size_l0=None)
+    rows = [tile_row("p1", 0, 0, label="LMS", **nothing) | {"tile": name, "file": name} for name in sorted(names)]
+    write_tiles(tmp_path / "run", "p1", rows, kind="ready-made tiles", folder=str(folder))
     with screening(tmp_path / "run") as page:
         ask = Asking(page)
-        (slide,) = ask.get("/api/slides?numbers=0")
+        (slide,) = ask.get("/api/sheets?numbers=0")
         assert (slide["readyMade"], slide["size"], slide["error"]) == (True, None, None)
         number = {name: row for row, name in enumerate(slide["columns"]["tile"])}
-        assert ask.rgb(f"/api/slides/0/tiles/{number['LMS/a.png']}/small.jpg").shape == (48, 64, 3)
-        assert ask.rgb(f"/api/slides/0/tiles/{number['LMS/b.png']}/small.jpg").shape == (192, 192, 3)
-        assert ask.rgb(f"/api/slides/0/tiles/{number['LMS/link.png']}/small.jpg").shape == (64, 64, 3)  # their own
+        assert ask.rgb(f"/api/sheets/0/tiles/{number['LMS/a.png']}/small.jpg").shape == (48, 64, 3)
+        assert ask.rgb(f"/api/sheets/0/tiles/{number['LMS/b.png']}/small.jpg").shape == (192, 192, 3)
+        assert ask.rgb(f"/api/sheets/0/tiles/{number['LMS/link.png']}/small.jpg").shape == (64, 64, 3)  # their own
         for name in ("../secret.png", str(tmp_path / "secret.png")):
-            status, content, _ = ask.raw("GET", f"/api/slides/0/tiles/{number[name]}/small.jpg")
+            status, content, _ = ask.raw("GET", f"/api/sheets/0/tiles/{number[name]}/small.jpg")
             assert (status, "lies outside" in content.decode()) == (422, True)
-        assert ask.raw("GET", f"/api/slides/0/tiles/{number['LMS/bad.png']}/small.jpg")[0] == 422
-        assert ask.raw("GET", "/api/slides/0/overview.jpg")[0] == 422
-        assert set(ask.get(f"/api/slides/0/like/{number['LMS/a.png']}")["rows"][:1]) == {number["LMS/a.png"]}
+        assert ask.raw("GET", f"/api/sheets/0/tiles/{number['LMS/bad.png']}/small.jpg")[0] == 422
+        assert ask.raw("GET", "/api/sheets/0/overview.jpg")[0] == 422
+        assert set(ask.get(f"/api/sheets/0/like/{number['LMS/a.png']}")["rows"][:1]) == {number["LMS/a.png"]}
+
+
+def test_ready_made_tiles_without_slides_are_looked_through_class_by_class(tmp_path: Path) -> None:
+    for label in ("LMS", "UPS"):
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            Image.new("RGB", (32, 32), (200, 10, 10 * number)).save(tmp_path / label / f"{number}.png")
+    names = [(label, f"{label}/{number}.png") for label in ("UPS", "LMS") for number in range(3)]
+    rows = [tile_row(name.replace("/", "_"), 0, 0, tile=name, file=name, label=label) for label, name in names]
+    write_tiles(tmp_path / "run", "x", rows, "ready-made-1", kind="ready-made tiles", folder=str(tmp_path))
+    with screening(tmp_path / "run", "--reader", "anna") as page:
+        ask = Asking(page)
+        ask.post("/api/decisions", {"tiles": [[1, 2]], "verdict": "reject"})
+        sheets = ask.get("/api/cohort")["sheets"]
+        assert [(one["name"], one["isSlide"], one["inUse"], one["rejected"]) for one in sheets] == [
+            ("LMS", False, 3, 0),
+            ("UPS", False, 3, 1),
+        ]
+        (sheet,) = ask.get("/api/sheets?numbers=1")
+        assert sheet["columns"]["tile"] == ["UPS/0.png", "UPS/1.png", "UPS/2.png"]
+        assert sheet["columns"]["slide"] == ["UPS_0.png", "UPS_1.png", "UPS_2.png"]
+        assert sheet["columns"]["verdict"] == [None, None, "reject"]
+    assert lines(tmp_path / "run")[0].startswith("UPS_2.png,UPS/2.png,0.5,0,0,UPS,reject,anna,")

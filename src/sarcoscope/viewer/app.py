@@ -23,14 +23,15 @@ from sarcoscope.viewer.palette import class_colors
 from sarcoscope.viewer.pictures import LARGE_PX, SMALL_PX, PictureStore
 from sarcoscope.viewer.predictions import disagreement
 from sarcoscope.viewer.session import Change, Session
-from sarcoscope.viewer.tiles import ScreenCohort, SlideTiles
+from sarcoscope.viewer.tiles import ScreenCohort, SheetTiles
 
 _KINDS: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _COLUMNS: Final = (
-    "tile", "label", "mpp", "left_l0", "top_l0", "width_l0", "height_l0", "tissue", "nuclei", "sharpness", "dropped",
+    "slide", "tile", "label", "mpp", "left_l0", "top_l0", "width_l0", "height_l0",
+    "tissue", "nuclei", "sharpness", "dropped",
 )  # fmt: skip
 _FOR_LONG: Final = {"Cache-Control": "private, max-age=86400, immutable"}
-_SLIDES_AT_ONCE: Final = 64
+_SHEETS_AT_ONCE: Final = 64
 _PHANTOM: Final = "phantom-"
 _LIKE_FLOORS: Final = np.array([4.0, 0.25, 0.05, 2.0, 1.0, 1.0, 1.0])
 """Least spread of the root of nuclei (counts), log sharpness, tissue, L*, a*, b*, and standard deviation of L*."""
@@ -42,13 +43,13 @@ class Marked(BaseModel):
     """Decisions that a reader makes at once."""
 
     tiles: list[tuple[int, int]] = Field(max_length=200_000)
-    """Slide and row, as numbered by the server."""
+    """Sheet and row, as numbered by the server."""
     verdict: Literal["reject", "keep"]
     reason: str = Field(default="", max_length=200)
 
 
 class Finished(BaseModel):
-    """What a reader has seen of the slides at hand when they say that they are done."""
+    """What a reader has seen of the sheets at hand when they say that they are done."""
 
     seen: list[tuple[int, int]] = Field(max_length=200_000)
 
@@ -123,24 +124,24 @@ def _add_reading(app: FastAPI, page: _Page) -> None:
         page.session.refresh()
         return JSONResponse(_cohort(page))
 
-    @app.get("/api/slides")
-    def about_slides(numbers: str) -> JSONResponse:
+    @app.get("/api/sheets")
+    def about_sheets(numbers: str) -> JSONResponse:
         page.session.refresh()
         wanted = _numbers(numbers)
-        return JSONResponse([_slide(page, number, look=len(wanted) == 1) for number in wanted])
+        return JSONResponse([_sheet(page, number, look=len(wanted) == 1) for number in wanted])
 
-    @app.get("/api/slides/{number}/overview.jpg")
+    @app.get("/api/sheets/{number}/overview.jpg")
     def overview(number: Number) -> Response:
         return Response(pictures.overview(_tiles(cohort, number)), media_type="image/jpeg", headers=_FOR_LONG)
 
-    @app.get("/api/slides/{number}/tiles/{row}/{size}.jpg")
+    @app.get("/api/sheets/{number}/tiles/{row}/{size}.jpg")
     def tile(number: Number, row: Number, size: Literal["small", "large"]) -> Response:
         tiles = _tiles(cohort, number)
         _check_row(tiles, row)
         content = pictures.tile(tiles, row, SMALL_PX if size == "small" else LARGE_PX)
         return Response(content, media_type="image/jpeg", headers=_FOR_LONG)
 
-    @app.get("/api/slides/{number}/like/{row}")
+    @app.get("/api/sheets/{number}/like/{row}")
     def like(number: Number, row: Number) -> JSONResponse:
         tiles = _tiles(cohort, number)
         _check_row(tiles, row)
@@ -182,47 +183,48 @@ def _told_changes(changes: list[Change]) -> list[tuple[int, int, str | None]]:
     ]
 
 
-def _tiles(cohort: ScreenCohort, number: int) -> SlideTiles:
-    if not 0 <= number < len(cohort.entries):
-        raise InputError(f"slide {number}", f"there are {len(cohort.entries)}")
+def _tiles(cohort: ScreenCohort, number: int) -> SheetTiles:
+    if not 0 <= number < len(cohort.sheets):
+        raise InputError(f"sheet {number}", f"there are {len(cohort.sheets)}")
     return cohort.tiles(number)
 
 
-def _check_row(tiles: SlideTiles, row: int) -> None:
+def _check_row(tiles: SheetTiles, row: int) -> None:
     if not 0 <= row < len(tiles):
-        raise InputError(f"tile {row} of {tiles.slide}", f"there are {len(tiles)}")
+        raise InputError(f"tile {row} of sheet {tiles.number}", f"there are {len(tiles)}")
 
 
 def _cohort(page: _Page) -> dict[str, Any]:
-    verdicts = page.session.verdicts
-    decided: dict[str, list[int]] = {}
-    for (slide, _), verdict in verdicts.items():
-        counts = decided.setdefault(slide, [0, 0])
-        counts[0] += 1
-        counts[1] += verdict is Verdict.REJECT
-    entries = page.cohort.entries
-    known = {entry.slide for entry in entries if entry.error is None}
-    strangers = sum(counts[0] for slide, counts in decided.items() if slide not in known)
+    sheets = page.cohort.sheets
+    decided, rejected, strangers = [0] * len(sheets), [0] * len(sheets), 0
+    for key, verdict in page.session.verdicts.items():
+        number = page.cohort.sheet_of(key)
+        if number is None:
+            strangers += 1
+            continue
+        decided[number] += 1
+        rejected[number] += verdict is Verdict.REJECT
     return {
         "version": __version__,
         "reader": page.session.reader,
         "readers": page.session.readers,
         "readOnly": page.session.read_only,
         "file": str(page.session.path),
-        "phantom": any(entry.slide.startswith(_PHANTOM) for entry in entries),
+        "phantom": any(sheet.name.startswith(_PHANTOM) for sheet in sheets),
         "strangers": strangers,
-        "colors": class_colors({label for entry in entries for label in entry.labels if label}, page.predictions),
-        "slides": [
+        "colors": class_colors({label for sheet in sheets for label in sheet.labels if label}, page.predictions),
+        "sheets": [
             {
-                "slide": entry.slide,
-                "labels": entry.labels,
-                "inUse": entry.in_use,
-                "dropped": entry.dropped,
-                "decided": decided.get(entry.slide, [0, 0])[0],
-                "rejected": decided.get(entry.slide, [0, 0])[1],
-                "error": entry.error,
+                "name": sheet.name,
+                "isSlide": sheet.slide is not None,
+                "labels": sheet.labels,
+                "inUse": sheet.in_use,
+                "dropped": sheet.dropped,
+                "decided": decided[sheet.number],
+                "rejected": rejected[sheet.number],
+                "error": sheet.error,
             }
-            for entry in entries
+            for sheet in sheets
         ],
     }
 
@@ -232,30 +234,30 @@ def _numbers(text: str) -> list[int]:
         numbers = [int(number) for number in text.split(",")]
     except ValueError:
         numbers = []
-    if not 1 <= len(numbers) <= _SLIDES_AT_ONCE:
-        raise InputError(f"slides {text!r}", f"ask for 1 to {_SLIDES_AT_ONCE} numbers with commas between them")
+    if not 1 <= len(numbers) <= _SHEETS_AT_ONCE:
+        raise InputError(f"sheets {text!r}", f"ask for 1 to {_SHEETS_AT_ONCE} numbers with commas between them")
     return numbers
 
 
-def _slide(page: _Page, number: int, *, look: bool) -> dict[str, Any]:
-    """A slide with its tiles; `look` whether to open it, so that it can be said at once that it cannot be."""
+def _sheet(page: _Page, number: int, *, look: bool) -> dict[str, Any]:
+    """A sheet with its tiles; `look` whether to open its slide, so that it can be said at once that it cannot be."""
     problem = None
     try:
         tiles = _tiles(page.cohort, number)
         if look:
             page.pictures.check(tiles)
     except ArtifactError as error:
-        slide = page.cohort.entries[number].slide
-        return {"number": number, "slide": slide, "error": str(error), "size": None, "columns": None}
+        name = page.cohort.sheets[number].name
+        return {"number": number, "name": name, "error": str(error), "size": None, "columns": None}
     except SlideError as error:
         problem = str(error)
     doubt = disagreement(page.predictions, tiles)
     verdicts = page.session.verdicts
     columns = {name: tiles.column(name) for name in _COLUMNS}
-    said = [verdicts.get((tiles.slide, tile)) for tile in columns["tile"]]
+    said = [verdicts.get(key) for key in tiles.tile_keys()]
     return {
         "number": number,
-        "slide": tiles.slide,
+        "name": page.cohort.sheets[number].name,
         "readyMade": tiles.ready_made,
         "size": tiles.size_l0,
         "error": problem,
@@ -265,7 +267,7 @@ def _slide(page: _Page, number: int, *, look: bool) -> dict[str, Any]:
     }
 
 
-def _like(page: _Page, tiles: SlideTiles, row: int) -> dict[str, Any]:
+def _like(page: _Page, tiles: SheetTiles, row: int) -> dict[str, Any]:
     """Tiles in use of the same scale, the most alike first, the tile itself at the head."""
     table = tiles.table
     nuclei, sharpness, tissue = (table[name].cast(float).to_numpy() for name in ("nuclei", "sharpness", "tissue"))

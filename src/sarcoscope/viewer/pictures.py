@@ -18,7 +18,7 @@ from sarcoscope.core.geometry import Box, Rgb, Size
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.thumbnail import thumbnail
-from sarcoscope.viewer.tiles import SlideTiles
+from sarcoscope.viewer.tiles import SheetTiles
 
 SMALL_PX: Final = 192
 """Longer side of a tile in the grid."""
@@ -43,7 +43,7 @@ class PictureStore:
         self._turns = threading.BoundedSemaphore(_THREADS)
         self._looks: OrderedDict[int, Looks] = OrderedDict()
 
-    def tile(self, tiles: SlideTiles, row: int, longest_px: int) -> bytes:
+    def tile(self, tiles: SheetTiles, row: int, longest_px: int) -> bytes:
         """A tile as JPEG, its longer side at most `longest_px` and never larger than its own pixels."""
         key = (tiles.number, row, longest_px)
         if (kept := self._kept.get(key)) is None:
@@ -52,7 +52,7 @@ class PictureStore:
             self._kept.put(key, kept)
         return kept
 
-    def overview(self, tiles: SlideTiles) -> bytes:
+    def overview(self, tiles: SheetTiles) -> bytes:
         """The whole slide as JPEG. Raises SlideOpenError for ready-made tiles, which have none."""
         key = (tiles.number, -1, OVERVIEW_PX)
         if (kept := self._kept.get(key)) is None:
@@ -60,13 +60,13 @@ class PictureStore:
             self._kept.put(key, kept)
         return kept
 
-    def check(self, tiles: SlideTiles) -> None:
+    def check(self, tiles: SheetTiles) -> None:
         """Raise SlideError where the slide cannot be opened; ready-made tiles fail one by one."""
         if not tiles.ready_made:
             with self._slides.lent(tiles.path):
                 pass
 
-    def looks(self, tiles: SlideTiles) -> Looks:
+    def looks(self, tiles: SheetTiles) -> Looks:
         """Colour statistics of every tile: of a slide from its overview, of ready-made tiles from each file."""
         if (known := self._looks.get(tiles.number)) is not None:
             return known
@@ -83,20 +83,20 @@ class PictureStore:
         """Give back file handles."""
         self._slides.close()
 
-    def _looks_of_file(self, tiles: SlideTiles, row: int) -> npt.NDArray[np.float32]:
+    def _looks_of_file(self, tiles: SheetTiles, row: int) -> npt.NDArray[np.float32]:
         try:
             jpeg = self.tile(tiles, row, SMALL_PX)
         except (SlideOpenError, SlideReadError):
             return np.full(4, np.nan, np.float32)
         return _look(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8))
 
-    def _overview_rgb(self, tiles: SlideTiles) -> Rgb:
+    def _overview_rgb(self, tiles: SheetTiles) -> Rgb:
         if tiles.ready_made:
             raise SlideOpenError(tiles.path, "is a folder of tiles, which has no overview")
         with self._turns, self._slides.lent(tiles.path) as source:
             return thumbnail(source, OVERVIEW_PX)
 
-    def _tile_rgb(self, tiles: SlideTiles, row: int, longest_px: int) -> Rgb:
+    def _tile_rgb(self, tiles: SheetTiles, row: int, longest_px: int) -> Rgb:
         if tiles.ready_made:
             with open_slide(_file_of(tiles, row)) as source:
                 full = source.info.size
@@ -107,7 +107,7 @@ class PictureStore:
             return source.read(box, _shrunk(Size(box.width, box.height), longest_px))
 
 
-def looks_from_overview(overview: Rgb, tiles: SlideTiles) -> Looks:
+def looks_from_overview(overview: Rgb, tiles: SheetTiles) -> Looks:
     """`Looks` of the tiles of a slide; `overview` is the whole slide, (h, w, 3) uint8."""
     assert tiles.size_l0 is not None
     across, down = overview.shape[1] / tiles.size_l0[0], overview.shape[0] / tiles.size_l0[1]
@@ -126,7 +126,7 @@ def _look(rgb: Rgb) -> npt.NDArray[np.float32]:
     return np.array([*means, lab[..., 0].std()], np.float32)
 
 
-def _file_of(tiles: SlideTiles, row: int) -> Path:
+def _file_of(tiles: SheetTiles, row: int) -> Path:
     """The file of a ready-made tile; a name that leads out of its cohort's folder is refused (its links may)."""
     name = str(tiles.table["file"][row] or tiles.table["tile"][row])
     folder = os.path.abspath(tiles.path)  # noqa: PTH100 - without following links

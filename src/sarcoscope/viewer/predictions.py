@@ -7,7 +7,7 @@ import polars as pl
 
 from sarcoscope.core.errors import SarcoscopeError
 from sarcoscope.formats.tiles import read_table
-from sarcoscope.viewer.tiles import SlideTiles
+from sarcoscope.viewer.tiles import SheetTiles
 
 _PLACE = ["left_l0", "top_l0", "width_l0"]
 
@@ -20,14 +20,14 @@ class Disagreement:
     missing: str | None = None
 
 
-def disagreement(folder: Path | None, tiles: SlideTiles) -> Disagreement:
+def disagreement(folder: Path | None, tiles: SheetTiles) -> Disagreement:
     """What the predictions in `folder` say of these tiles; tiles of one place and width are the same tile."""
     nothing: list[float | None] = [None] * len(tiles)
     if folder is None:
         return Disagreement(values=nothing, missing="no predictions were given: start with --predictions FOLDER")
-    file = folder / tiles.slide / "tiles.parquet"
-    if tiles.ready_made:
+    if tiles.ready_made or tiles.slide is None:
         return Disagreement(values=nothing, missing="predictions are matched by place, which ready-made tiles have not")
+    file = folder / tiles.slide / "tiles.parquet"
     if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
         return Disagreement(values=nothing, missing=f"{folder} holds no predictions of this slide")
     try:

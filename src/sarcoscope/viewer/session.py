@@ -10,14 +10,14 @@ from sarcoscope.cohort.screening import consensus, standing
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.screening import Decision, TileKey, Verdict
 from sarcoscope.formats.screening import append_decisions, read_decisions
-from sarcoscope.viewer.tiles import SlideTiles
+from sarcoscope.viewer.tiles import SheetTiles
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A verdict for one tile: row `row` of `tiles`."""
 
-    tiles: SlideTiles
+    tiles: SheetTiles
     row: int
     verdict: Verdict
 
@@ -122,7 +122,7 @@ class Session:
 def _decision(change: Change, reader: str, when: str, reason: str) -> Decision:
     values = change.tiles.table.row(change.row, named=True)
     return Decision(
-        slide=change.tiles.slide,
+        slide=values["slide"],
         tile=values["tile"],
         verdict=change.verdict,
         reader=reader,

@@ -1,8 +1,12 @@
-"""The tiles of a run folder as the page wants them: a list of slides at once, one slide's tiles when it is opened."""
+"""The tiles of a run folder as the page wants them: a list of sheets at once, one sheet's tiles when it is opened.
+
+A sheet is what is looked through at one go: a slide, or of ready-made tiles whose slides hold a few tiles each, or are
+not known at all, those of one class.
+"""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,21 +17,31 @@ from sarcoscope.core.errors import ArtifactError, SarcoscopeError
 from sarcoscope.core.screening import TileKey
 from sarcoscope.formats.tile_index import read_index, read_record
 
-_SLIDES_KEPT: Final = 256
+FEW_TILES: Final = 20
+"""Ready-made slides that hold fewer tiles on average are looked through class by class."""
+SHEET_TILES: Final = 5000
+"""Tiles of a class on one such sheet."""
+_SHEETS_KEPT: Final = 128
 """Tables that stay in memory; about 1 MB each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlideEntry:
-    """One slide in the list; `error` where its index cannot be read."""
+class Sheet:
+    """One line of the list; `error` where its index cannot be read."""
 
     number: int
     """Its place in the list, which addresses on the page are made of."""
-    slide: str
+    name: str
     file: Path
     labels: Mapping[str, int]
     """Tiles in use of each label; '' for those without one."""
     dropped: int
+    slide: str | None = None
+    """The slide; None where it is one class of ready-made tiles of several slides."""
+    label: str = ""
+    """The class, where it is one."""
+    part: int = 0
+    """Which `SHEET_TILES` of the class."""
     error: str | None = None
 
     @property
@@ -37,13 +51,13 @@ class SlideEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlideTiles:
-    """One slide's tiles, ordered by scale and place."""
+class SheetTiles:
+    """The tiles of one sheet, ordered by scale and place."""
 
     number: int
-    slide: str
+    slide: str | None
     path: Path
-    """The slide, or the folder of its ready-made tiles."""
+    """The slide, or the folder of ready-made tiles."""
     ready_made: bool
     size_l0: tuple[int, int] | None
     """Width and height; None for ready-made tiles."""
@@ -55,7 +69,11 @@ class SlideTiles:
 
     def key(self, row: int) -> TileKey:
         """Slide and tile of a row."""
-        return self.slide, str(self.table["tile"][row])
+        return str(self.table["slide"][row]), str(self.table["tile"][row])
+
+    def tile_keys(self) -> Iterable[TileKey]:
+        """Slide and tile of every row."""
+        return zip(self.table["slide"].to_list(), self.table["tile"].to_list(), strict=True)
 
     def column(self, name: str) -> list[Any]:
         """A column as JSON takes it: no NaN."""
@@ -63,57 +81,122 @@ class SlideTiles:
         return (values.fill_nan(None) if values.dtype.is_float() else values).to_list()
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a file goes on one sheet; see the fields of `Sheet`."""
+
+    tiles: pl.DataFrame
+    slide: str | None = None
+    label: str = ""
+    number: int = 0
+
+
 class ScreenCohort:
-    """The slides of a run folder. Raises ArtifactError where it holds no tiles."""
+    """The sheets of a run folder. Raises ArtifactError where it holds no tiles."""
 
     def __init__(self, run: Path) -> None:
         files = sorted((run / "tiles").glob("*.parquet"))
         if not files:
             raise ArtifactError(run, "holds no tiles", "run sarcoscope tile, or sarcoscope cohort from-tiles, first")
-        self.run = run
-        self.entries: Sequence[SlideEntry] = [_entry(number, file) for number, file in enumerate(files)]
-        self._tables: OrderedDict[int, SlideTiles] = OrderedDict()
+        self._slides: dict[str, int] = {}
+        self._tiles: dict[TileKey, int] = {}
+        self.sheets: Sequence[Sheet] = self._sheets(files)
+        self._tables: OrderedDict[int, SheetTiles] = OrderedDict()
         self._lock = threading.Lock()
 
-    def tiles(self, number: int) -> SlideTiles:
-        """The tiles of the slide at a place in the list. Raises ArtifactError, IndexError."""
-        entry = self.entries[number]
+    def tiles(self, number: int) -> SheetTiles:
+        """The tiles of the sheet at a place in the list. Raises ArtifactError, IndexError."""
+        sheet = self.sheets[number]
         with self._lock:
             if (known := self._tables.get(number)) is not None:
                 self._tables.move_to_end(number)
                 return known
-        loaded = _load(entry)
+        loaded = _load(sheet)
         with self._lock:
             self._tables[number] = loaded
-            while len(self._tables) > _SLIDES_KEPT:
+            while len(self._tables) > _SHEETS_KEPT:
                 self._tables.popitem(last=False)
         return loaded
 
+    def sheet_of(self, key: TileKey) -> int | None:
+        """The sheet on which a tile would be found; None where the cohort knows neither slide nor tile."""
+        return self._slides.get(key[0], self._tiles.get(key))
 
-def _entry(number: int, file: Path) -> SlideEntry:
-    try:
-        table = read_index(file)
-        slide = str(table["slide"][0]) if table.height else str(read_record(file).get("slide", file.stem))
-    except SarcoscopeError as error:
-        return SlideEntry(number=number, slide=file.stem, file=file, labels={}, dropped=0, error=str(error))
-    used = table.filter(pl.col("dropped").is_null())["label"].fill_null("").value_counts()
-    labels = dict(sorted(zip(used["label"].to_list(), used["count"].to_list(), strict=True)))
-    return SlideEntry(
-        number=number, slide=slide, file=file, labels=labels, dropped=int(table["dropped"].is_not_null().sum())
+    def _sheets(self, files: Sequence[Path]) -> list[Sheet]:
+        sheets: list[Sheet] = []
+        for file in files:
+            try:
+                table, ready_made = read_index(file), _is_ready_made(read_record(file))
+            except SarcoscopeError as error:
+                sheets.append(
+                    Sheet(number=len(sheets), name=file.stem, file=file, labels={}, dropped=0, error=str(error))
+                )
+                continue
+            for part in _parts(table, ready_made=ready_made):
+                number = len(sheets)
+                sheets.append(_sheet(number, file, part))
+                if part.slide is not None:
+                    self._slides[part.slide] = number
+                else:
+                    keys = zip(part.tiles["slide"].to_list(), part.tiles["tile"].to_list(), strict=True)
+                    self._tiles.update(dict.fromkeys(keys, number))
+        return sheets
+
+
+def _is_ready_made(record: Mapping[str, Any]) -> bool:
+    return record.get("kind") != "slide"
+
+
+def _parts(table: pl.DataFrame, *, ready_made: bool) -> Iterator[_Part]:
+    slides = table["slide"].unique().sort().to_list()
+    if not ready_made or table.height >= FEW_TILES * len(slides):
+        for slide in slides:
+            yield _Part(table.filter(pl.col("slide") == slide), slide=slide)
+        return
+    for label in table["label"].fill_null("").unique().sort().to_list():
+        tiles = _of_label(table, label)
+        for number in range(-(-tiles.height // SHEET_TILES)):
+            yield _Part(tiles.slice(number * SHEET_TILES, SHEET_TILES), label=label, number=number)
+
+
+def _of_label(table: pl.DataFrame, label: str) -> pl.DataFrame:
+    return table.filter(pl.col("label").fill_null("") == label).sort("slide", "tile")
+
+
+def _sheet(number: int, file: Path, part: _Part) -> Sheet:
+    used = part.tiles.filter(pl.col("dropped").is_null())["label"].fill_null("").value_counts()
+    named = part.slide if part.slide is not None else part.label or "no label"
+    return Sheet(
+        number=number,
+        name=f"{named}, part {part.number + 1}" if part.number else named,
+        file=file,
+        labels=dict(sorted(zip(used["label"].to_list(), used["count"].to_list(), strict=True))),
+        dropped=int(part.tiles["dropped"].is_not_null().sum()),
+        slide=part.slide,
+        label=part.label,
+        part=part.number,
     )
 
 
-def _load(entry: SlideEntry) -> SlideTiles:
-    record = read_record(entry.file)
-    table = read_index(entry.file).sort("mpp", "row", "column", "file", nulls_last=True, maintain_order=True)
-    if not isinstance(record.get("path"), str):
-        raise ArtifactError(entry.file, "does not say where its slide lies", "run sarcoscope tile again")
+def _load(sheet: Sheet) -> SheetTiles:
+    if sheet.error is not None:
+        raise ArtifactError(sheet.file, sheet.error.removeprefix(f"{sheet.file}: "))
+    record, table = read_record(sheet.file), read_index(sheet.file)
+    ready_made = _is_ready_made(record)
+    path = record.get("folder" if ready_made else "path", record.get("path"))
+    if not isinstance(path, str):
+        raise ArtifactError(sheet.file, "does not say where its tiles come from", "run sarcoscope tile again")
+    if sheet.slide is not None:
+        order = ["mpp", "row", "column", "tile"]
+        table = table.filter(pl.col("slide") == sheet.slide).sort(order, nulls_last=True, maintain_order=True)
+    else:
+        table = _of_label(table, sheet.label).slice(sheet.part * SHEET_TILES, SHEET_TILES)
     size = record.get("size_l0")
-    return SlideTiles(
-        number=entry.number,
-        slide=entry.slide,
-        path=Path(record["path"]),
-        ready_made=record.get("kind") == "tiles",
-        size_l0=(int(size[0]), int(size[1])) if size else None,
+    return SheetTiles(
+        number=sheet.number,
+        slide=sheet.slide,
+        path=Path(path),
+        ready_made=ready_made,
+        size_l0=(int(size[0]), int(size[1])) if size and not ready_made else None,
         table=table,
     )

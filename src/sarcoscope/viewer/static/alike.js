@@ -30,7 +30,7 @@ export class Alike {
   async open(tile, byRow) {
     let answer;
     try {
-      answer = await get(`/api/slides/${tile.n}/like/${tile.row}`);
+      answer = await get(`/api/sheets/${tile.n}/like/${tile.row}`);
     } catch (error) {
       this.onError(error);
       return;

@@ -62,6 +62,6 @@ export class Saver {
   }
 }
 
-export const smallPicture = (tile) => `/api/slides/${tile.n}/tiles/${tile.row}/small.jpg`;
-export const largePicture = (tile) => `/api/slides/${tile.n}/tiles/${tile.row}/large.jpg`;
-export const overviewPicture = (n) => `/api/slides/${n}/overview.jpg`;
+export const smallPicture = (tile) => `/api/sheets/${tile.n}/tiles/${tile.row}/small.jpg`;
+export const largePicture = (tile) => `/api/sheets/${tile.n}/tiles/${tile.row}/large.jpg`;
+export const overviewPicture = (n) => `/api/sheets/${n}/overview.jpg`;

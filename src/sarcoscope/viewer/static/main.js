@@ -7,12 +7,12 @@ import { SlideMap } from "./map.js";
 import { ALL, SlideList, colorOf } from "./slides.js";
 import { SORTS, STATES, count, described, showFacts, sorted, tilesOf } from "./tiles.js";
 
-const SLIDES_AT_ONCE = 50;
+const SHEETS_AT_ONCE = 50;
 const CHIPS = 2;
 const byId = (id) => document.getElementById(id);
 const show = { sort: "position", direction: 1, state: "used", scale: "" };
 let cohort = null;
-let open = { numbers: [], slides: new Map(), tiles: [], rows: new Map() };
+let open = { numbers: [], sheets: new Map(), tiles: [], rows: new Map() };
 let opening = 0;
 
 const grid = new Grid(byId("grid"), {
@@ -23,10 +23,10 @@ const grid = new Grid(byId("grid"), {
 });
 const map = new SlideMap(byId("map"), { onPick: (tile) => grid.moveTo(grid.items.indexOf(tile)) });
 const alike = new Alike({ onReject: rejectAlike, onError: (error) => alarm(error.message) });
-const list = new SlideList({ onOpen: (number) => (number === ALL ? openView(list.shown) : openSlide(number)), onClass: () => classChanged() });
+const list = new SlideList({ onOpen: (number) => (number === ALL ? openView(list.shown) : openSheet(number)), onClass: () => classChanged() });
 const saver = new Saver(savedChanged);
 
-// ---- opening slides
+// ---- opening sheets: slides, or classes of ready-made tiles
 
 async function start() {
   try {
@@ -39,26 +39,27 @@ async function start() {
   byId("phantom").hidden = !cohort.phantom;
   byId("help-file").textContent = `Decisions go to ${cohort.file}`;
   if (cohort.strangers) {
-    byId("warning").textContent = ` ${count(cohort.strangers, "decision")} in the file ${cohort.strangers === 1 ? "is" : "are"} about slides that this cohort does not have.`;
+    byId("warning").textContent = ` ${count(cohort.strangers, "decision")} in the file ${cohort.strangers === 1 ? "is" : "are"} about tiles that this cohort does not have.`;
   }
   document.body.classList.toggle("read-only", cohort.readOnly);
   list.setCohort(cohort);
-  const begun = list.shown.find((n) => cohort.slides[n].decided < cohort.slides[n].inUse);
-  await openSlide(begun ?? list.shown[0] ?? 0);
+  byId("finish").textContent = `${list.Unit} finished`;
+  const begun = list.shown.find((n) => cohort.sheets[n].decided < cohort.sheets[n].inUse);
+  await openSheet(begun ?? list.shown[0] ?? 0);
   grid.element.focus();
 }
 
-const openSlide = (number) => openView([number]);
+const openSheet = (number) => openView([number]);
 
-/** Tiles of one slide, or of several together. */
+/** Tiles of one sheet, or of several together. */
 async function openView(numbers, wanted = null) {
   const ticket = (opening += 1);
-  const name = numbers.length > 1 ? list.nameOfAll : cohort.slides[numbers[0]].slide;
+  const name = numbers.length > 1 ? list.nameOfAll : cohort.sheets[numbers[0]].name;
   byId("progress").textContent = `Opening ${name}`;
-  const slides = [];
+  const sheets = [];
   try {
-    for (let from = 0; from < numbers.length; from += SLIDES_AT_ONCE) {
-      slides.push(...(await get(`/api/slides?numbers=${numbers.slice(from, from + SLIDES_AT_ONCE)}`)));
+    for (let from = 0; from < numbers.length; from += SHEETS_AT_ONCE) {
+      sheets.push(...(await get(`/api/sheets?numbers=${numbers.slice(from, from + SHEETS_AT_ONCE)}`)));
     }
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
@@ -66,15 +67,15 @@ async function openView(numbers, wanted = null) {
     return;
   }
   if (ticket !== opening) return;
-  for (const slide of slides) {
-    if (slides.length > 1) slide.error ??= cohort.slides[slide.number].error; // several are not opened at once
-    cohort.slides[slide.number].error = slide.error;
+  for (const sheet of sheets) {
+    if (sheets.length > 1) sheet.error ??= cohort.sheets[sheet.number].error; // several are not opened at once
+    cohort.sheets[sheet.number].error = sheet.error;
   }
-  const usable = slides.filter((slide) => slide.columns && !slide.error);
+  const usable = sheets.filter((sheet) => sheet.columns && !sheet.error);
   open = {
     numbers,
-    slides: new Map(slides.map((slide) => [slide.number, slide])),
-    tiles: usable.flatMap((slide) => tilesOf(slide.number, slide)),
+    sheets: new Map(sheets.map((sheet) => [sheet.number, sheet])),
+    tiles: usable.flatMap((sheet) => tilesOf(sheet.number, sheet)),
     rows: new Map(),
   };
   for (const tile of open.tiles) open.rows.set(`${tile.n}:${tile.row}`, tile);
@@ -83,24 +84,24 @@ async function openView(numbers, wanted = null) {
   list.setOpen(numbers.length > 1 ? ALL : numbers[0]);
   byId("slide-label").replaceChildren(...labelsOf(numbers).map((code) => chip(code)));
   scalesOf(open.tiles);
-  sortsOf(slides);
+  sortsOf(sheets);
   quiet();
   refresh(0, wanted && open.rows.get(wanted));
-  if (numbers.length > 1 && usable.length < slides.length) {
-    alarm(`${count(slides.length - usable.length, "slide")} of these cannot be read; the list names them.`);
+  if (numbers.length > 1 && usable.length < sheets.length) {
+    alarm(`${count(sheets.length - usable.length, list.unit)} of these cannot be read; the list names them.`);
   }
 }
 
 /** Labels of the slides at hand; none where they are too many to stand beside the name. */
 function labelsOf(numbers) {
-  const labels = new Set(numbers.flatMap((number) => Object.keys(cohort.slides[number].labels)).filter(Boolean));
+  const labels = new Set(numbers.flatMap((number) => Object.keys(cohort.sheets[number].labels)).filter(Boolean));
   return labels.size > CHIPS ? [] : [...labels];
 }
 
 /** The map of the slide whose tile is the current one. */
 function showMap() {
   const number = grid.item?.n ?? open.numbers[0];
-  const slide = open.slides.get(number);
+  const slide = open.sheets.get(number);
   const there = slide.size && !slide.error;
   byId("no-map").hidden = Boolean(there);
   byId("no-map").textContent = slide.error ? "" : "Ready-made tiles: there is no slide to show them on.";
@@ -125,8 +126,8 @@ function scalesOf(tiles) {
   select.value = scales.length > 1 && scales.map(String).includes(show.scale) ? show.scale : "";
 }
 
-function sortsOf(slides) {
-  const without = slides.every((slide) => slide.noDisagreement) ? slides[0].noDisagreement : null;
+function sortsOf(sheets) {
+  const without = sheets.every((sheet) => sheet.noDisagreement) ? sheets[0].noDisagreement : null;
   const button = document.querySelector("[data-sort=disagreement]");
   const has = (name) => open.tiles.some((tile) => tile[name] !== null);
   for (const name of ["nuclei", "sharpness"]) {
@@ -163,14 +164,14 @@ function refresh(position = grid.current, wanted = null) {
     button.dataset.direction = on ? (show.direction > 0 || usable !== show.sort ? "up" : "down") : "";
   }
   const nothing = byId("nothing");
-  const problem = open.slides.get(open.numbers[0])?.error;
+  const problem = open.sheets.get(open.numbers[0])?.error;
   nothing.hidden = items.length > 0;
   nothing.classList.toggle("problem", Boolean(problem));
   nothing.textContent = problem
-    ? `This slide cannot be shown: ${problem}`
+    ? `This ${list.unit} cannot be shown: ${problem}`
     : open.tiles.length
       ? "No tile of this kind here. Press S to show others."
-      : "This slide has no tiles.";
+      : `This ${list.unit} has no tiles.`;
   grid.element.hidden = items.length === 0;
   progress();
 }
@@ -190,8 +191,8 @@ function progress() {
   const place = list.shown.indexOf(open.numbers[0]);
   const slide =
     open.numbers.length > 1
-      ? `${count(open.numbers.length, "slide")} together`
-      : `Slide ${place + 1} of ${list.shown.length}`;
+      ? `${count(open.numbers.length, list.unit)} together`
+      : `${list.Unit} ${place + 1} of ${list.shown.length}`;
   byId("progress").textContent = `${slide} · ${looked.toLocaleString("en")} of ${count(inUse.length, "tile")} seen · ${count(rejected, "rejected", "rejected")}`;
   byId("bar-seen").style.width = `${inUse.length ? (100 * looked) / inUse.length : 0}%`;
   const counts = new Map(open.numbers.map((number) => [number, [0, 0]]));
@@ -200,7 +201,7 @@ function progress() {
     if (tile.verdict === "reject") counts.get(tile.n)[1] += 1;
   }
   for (const [number, [decided, out]] of counts) {
-    const entry = cohort.slides[number];
+    const entry = cohort.sheets[number];
     if (!entry.error) [entry.decided, entry.rejected] = [decided, out];
     list.paint(number);
   }
@@ -215,13 +216,14 @@ function seen(tiles) {
 }
 
 /** What was on the screen outlives a reload of the page; it is written to the file when the slide is finished. */
-const seenKey = (tile) => `seen ${cohort.file} ${tile.slide}`;
+const seenKey = (tile) => `seen ${cohort.file} ${cohort.sheets[tile.n].name}`;
+const seenName = (tile) => `${tile.slide} ${tile.tile}`;
 
 function rememberSeen(tiles) {
   try {
     for (const [key, some] of Map.groupBy(tiles, seenKey)) {
       const before = JSON.parse(sessionStorage.getItem(key) ?? "[]");
-      sessionStorage.setItem(key, JSON.stringify([...before, ...some.map((tile) => tile.tile)]));
+      sessionStorage.setItem(key, JSON.stringify([...before, ...some.map(seenName)]));
     }
   } catch {
     // storage is full or switched off: a reload then asks for another look
@@ -232,7 +234,7 @@ function recallSeen() {
   try {
     for (const [key, some] of Map.groupBy(open.tiles, seenKey)) {
       const before = new Set(JSON.parse(sessionStorage.getItem(key) ?? "[]"));
-      for (const tile of some) tile.seen = before.has(tile.tile);
+      for (const tile of some) tile.seen = before.has(seenName(tile));
     }
   } catch {
     // nothing was kept
@@ -325,14 +327,14 @@ async function finish() {
   const words = `${name}: ${kept} seen and kept, ${inUse.length - kept - unseen} rejected.${rest}`;
   const onward = step(1);
   if (!onward) afterChange();
-  toast(onward ? words : `${words} That was the last slide.`);
+  toast(onward ? words : `${words} That was the last ${list.unit}.`);
 }
 
 /** To the next or previous slide; whether there is one. */
 function step(by) {
   const number = open.numbers.length > 1 ? null : list.after(open.numbers[0], by);
   if (number === null) return false;
-  openSlide(number);
+  openSheet(number);
   return true;
 }
 
@@ -432,8 +434,8 @@ const KEYS = {
   4: () => sortBy("disagreement"),
   a: openAlike,
   f: finish,
-  n: () => step(1) || toast("That was the last slide."),
-  p: () => step(-1) || toast("This is the first slide."),
+  n: () => step(1) || toast(`That was the last ${list.unit}.`),
+  p: () => step(-1) || toast(`This is the first ${list.unit}.`),
   s: () => cycle(byId("state")),
   c: () => cycle(byId("class")),
   "+": () => resize(32),
@@ -472,7 +474,7 @@ function resize(by) {
 
 function classChanged() {
   if (open.numbers.length > 1) openView(list.shown);
-  else if (!list.shown.includes(open.numbers[0]) && list.shown.length) openSlide(list.shown[0]);
+  else if (!list.shown.includes(open.numbers[0]) && list.shown.length) openSheet(list.shown[0]);
   else refresh(0);
 }
 

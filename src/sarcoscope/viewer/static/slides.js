@@ -15,6 +15,7 @@ export class SlideList {
     this.select = document.getElementById("class");
     this.onOpen = onOpen;
     this.cohort = null;
+    this.unit = "slide";
     this.shown = [];
     this.rows = new Map();
     this.select.addEventListener("change", () => {
@@ -29,23 +30,30 @@ export class SlideList {
     return this.select.value;
   }
 
+  /** What a line of the list is called. */
+  get Unit() {
+    return this.unit[0].toUpperCase() + this.unit.slice(1);
+  }
+
   setCohort(cohort) {
     this.cohort = cohort;
-    const slides = new Map();
-    for (const entry of cohort.slides) {
-      for (const label of Object.keys(entry.labels)) slides.set(label, (slides.get(label) ?? 0) + 1);
+    this.unit = cohort.sheets.every((entry) => entry.isSlide || entry.error) ? "slide" : "sheet";
+    document.getElementById("slides-title").textContent = `${this.Unit}s`;
+    const sheets = new Map();
+    for (const entry of cohort.sheets) {
+      for (const label of Object.keys(entry.labels)) sheets.set(label, (sheets.get(label) ?? 0) + 1);
     }
-    const labels = [...slides.keys()].filter(Boolean).sort();
+    const labels = [...sheets.keys()].filter(Boolean).sort();
     this.select.replaceChildren(
-      new Option(`all (${count(cohort.slides.length, "slide")})`, ""),
-      ...labels.map((label) => new Option(`${label} (${count(slides.get(label), "slide")})`, label)),
+      new Option(`all (${count(cohort.sheets.length, this.unit)})`, ""),
+      ...labels.map((label) => new Option(`${label} (${count(sheets.get(label), this.unit)})`, label)),
     );
     this.fill();
   }
 
   fill() {
     const label = this.label;
-    this.shown = this.cohort.slides.map((_, n) => n).filter((n) => !label || label in this.cohort.slides[n].labels);
+    this.shown = this.cohort.sheets.map((_, n) => n).filter((n) => !label || label in this.cohort.sheets[n].labels);
     this.rows = new Map(this.shown.map((n) => [n, this.row(n)]));
     if (this.shown.length > 1) this.rows = new Map([[ALL, this.rowOfAll()], ...this.rows]);
     this.element.replaceChildren(...this.rows.values());
@@ -54,17 +62,17 @@ export class SlideList {
   }
 
   get nameOfAll() {
-    return this.label ? `All slides with ${this.label}` : "All slides";
+    return this.label ? `All ${this.unit}s with ${this.label}` : `All ${this.unit}s`;
   }
 
   rowOfAll() {
-    const tiles = this.shown.reduce((sum, n) => sum + this.cohort.slides[n].inUse + this.cohort.slides[n].dropped, 0);
+    const tiles = this.shown.reduce((sum, n) => sum + this.cohort.sheets[n].inUse + this.cohort.sheets[n].dropped, 0);
     const row = document.createElement("li");
     const button = document.createElement("button");
     button.className = "together";
     button.textContent = `${this.nameOfAll} together`;
     button.disabled = tiles > TILES_TOGETHER;
-    if (button.disabled) button.title = `${count(tiles, "tile")}: too many at once; choose a class or a slide`;
+    if (button.disabled) button.title = `${count(tiles, "tile")}: too many at once; choose a class or a ${this.unit}`;
     button.addEventListener("click", () => {
       this.onOpen(ALL);
       document.getElementById("grid").focus();
@@ -74,7 +82,7 @@ export class SlideList {
   }
 
   row(n) {
-    const entry = this.cohort.slides[n];
+    const entry = this.cohort.sheets[n];
     const row = document.createElement("li");
     const button = document.createElement("button");
     const swatches = document.createElement("span");
@@ -87,8 +95,8 @@ export class SlideList {
     }
     const name = document.createElement("span");
     name.className = "name";
-    name.textContent = entry.slide;
-    name.title = entry.slide;
+    name.textContent = entry.name;
+    name.title = entry.name;
     const state = document.createElement("span");
     state.className = "state";
     const bar = document.createElement("span");
@@ -106,7 +114,7 @@ export class SlideList {
   paint(n) {
     const row = this.rows.get(n);
     if (!row) return;
-    const entry = this.cohort.slides[n];
+    const entry = this.cohort.sheets[n];
     const done = entry.inUse > 0 && entry.decided >= entry.inUse;
     const state = row.querySelector(".state");
     row.classList.toggle("done", done);

@@ -1,12 +1,12 @@
 // Tiles as the page holds them: from the server's columns, filtered, sorted, put in words.
 
-export function tilesOf(n, slide) {
-  const columns = slide.columns;
+export function tilesOf(n, sheet) {
+  const columns = sheet.columns;
   return columns.tile.map((tile, row) => ({
     n,
     row,
     tile,
-    slide: slide.slide,
+    slide: columns.slide[row],
     label: columns.label[row],
     mpp: columns.mpp[row],
     left: columns.left_l0[row],
