@@ -232,7 +232,7 @@ def find_pen(rgb: Rgb) -> Mask:
     green_ink = strong & _exceeds(green, red, 15) & ~_exceeds(blue, green, 20)
     blue_ink = strong & _exceeds(blue, red, 50) & ~_exceeds(red, green, 4)
     red_ink = (red > 130) & _exceeds(red, green, 100) & _exceeds(red, blue, 90)
-    black_ink = (lightest < 85) & (spread < 22) & (darkest > 4)
+    black_ink = (lightest < 110) & (spread < 22) & (darkest > 4)
     ink = (green_ink | blue_ink | red_ink | black_ink).astype(np.uint8)
     ink = np.asarray(cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     found: Mask = np.asarray(cv2.dilate(ink, np.ones((5, 5), np.uint8))) > 0
