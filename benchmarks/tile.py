@@ -1,0 +1,295 @@
+"""`sarcoscope tile` beside histolab, TIAToolbox and bare decoding: one slide, the same tiles, one run; and its memory.
+
+Run by `make bench`; writes benchmarks/results.md. A phantom of 4096 px a side is painted once and repeated to the side
+asked for. Ours is timed from the manifest to the finished index (and pictures), checking, hashing and planning
+included, interpreter and imports left out; the peers from the opened slide on. What says one core is pinned to one.
+Every figure is the median of several turns, taken in turn so that a busy machine slows all of them.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import cv2
+import numpy as np
+import polars as pl
+import simplejpeg
+
+from results import put_section, said
+from sarcoscope.core.cutting import CutConfig
+from sarcoscope.core.geometry import Mpp, Rgb, Size
+from sarcoscope.formats.tile_index import read_index
+from sarcoscope.phantom.cohort import demo_cohort
+from sarcoscope.phantom.render import PhantomPainter
+from sarcoscope.slides.opening import open_slide
+from sarcoscope.slides.tiff_direct import TiffJpegReader
+from sarcoscope.slides.tiff_writer import write_pyramid
+from sarcoscope.slides.tile_encoder import TileKind
+from sarcoscope.stages.tile import TileConfig, tile
+from sarcoscope.stages.tile_one import index_path
+
+HERE = Path(__file__).parent
+COMMAND = Path(sys.executable).with_name("sarcoscope")
+HISTOLAB = HERE.parent / ".venv-histolab" / "bin" / "python"
+TIATOOLBOX = HERE.parent / ".venv-tiatoolbox" / "bin" / "python"
+PAINTED = 4096
+MPP = Mpp(0.25)
+SCALES = ((Mpp(0.5), 1), (Mpp(0.25), 0))
+"""um/px, and the level of the slide that holds it."""
+SLIDE = "phantom-repeated"
+HISTOLAB_BAR, TIATOOLBOX_BAR = 30, 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """One slide at one scale, and the tiles that `sarcoscope tile` keeps of it."""
+
+    manifest: Path
+    slide: Path
+    work: Path
+    """For whatever is written."""
+    mpp: Mpp
+    level: int
+    kept: pl.DataFrame
+    cells: list[list[int]]
+    """Rows of the grid: 1 for a kept cell, 0 for another."""
+
+    @property
+    def boxes(self) -> list[list[int]]:
+        """Left, top, width, height, level-0 px."""
+        return [list(row) for row in self.kept.select("left_l0", "top_l0", "width_l0", "height_l0").iter_rows()]
+
+
+Way = Callable[[], float]
+"""Tiles a second of one turn."""
+
+
+def main() -> None:
+    """Measure, print, write; say what is absent."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sides", type=int, nargs=2, default=(20_480, 61_440), help="px, multiples of 4096")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--most", type=int, default=100, help="tiles that histolab, being slow, is given")
+    parser.add_argument("--folder", type=Path, help="where the slides are written, about 3 GB")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        manifests = {side: painted(folder / str(side), side) for side in options.sides}
+        small = options.sides[0]
+        for mpp, level in SCALES:
+            task = prepared(manifests[small], folder, mpp, level)
+            ways = ours(task) | peers(task, options.most)
+            report_speed(task, ways, measure(ways, options.turns), small, options.most)
+        report_memory({side: memory(manifest, folder) for side, manifest in manifests.items()})
+
+
+def painted(folder: Path, side: int) -> Path:
+    """A slide of a phantom that is repeated, and a manifest that lists it."""
+    folder.mkdir()
+    spec = replace(demo_cohort(np.random.default_rng(7))[1], size=Size(PAINTED, PAINTED), artefacts=frozenset())
+    block = np.concatenate(list(PhantomPainter(spec).bands()))
+    repeats = side // PAINTED
+    write_pyramid(
+        folder / f"{SLIDE}.svs",
+        bands(block, repeats),
+        size=Size(PAINTED * repeats, PAINTED * repeats),
+        mpp=MPP,
+        power=40.0,
+        description="synthetic phantom, repeated",
+    )
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("slide", "path", "label"), (SLIDE, f"{SLIDE}.svs", spec.label)])
+    return folder / "manifest.csv"
+
+
+def bands(block: Rgb, repeats: int) -> Iterator[Rgb]:
+    """The block, side by side and again and again, from top to bottom."""
+    for _ in range(repeats):
+        for top in range(0, PAINTED, 256):
+            yield np.tile(block[top : top + 256], (1, repeats, 1))
+
+
+def cut(manifest: Path, out: Path, mpp: Mpp, *, workers: int = 1, images: TileKind | None = None) -> None:
+    """The stage behind `sarcoscope tile`, in this process."""
+    summary = tile(manifest, TileConfig(out=out, cut=CutConfig(mpp=(mpp,)), workers=workers, images=images))
+    if summary.exit_code:
+        raise SystemExit(f"tile: {summary.failures or summary.report.problems}")
+
+
+def prepared(manifest: Path, folder: Path, mpp: Mpp, level: int) -> Task:
+    """Index once, to know which tiles are kept."""
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        cut(manifest, Path(out), mpp)
+        index = read_index(index_path(Path(out), SLIDE))
+    rows, columns = (int(index[name].max()) + 1 for name in ("row", "column"))  # type: ignore[arg-type]
+    cells = np.zeros((rows, columns), np.int64)
+    kept = index.filter(pl.col("dropped").is_null())
+    cells[kept["row"].to_numpy(), kept["column"].to_numpy()] = 1
+    return Task(manifest, manifest.parent / f"{SLIDE}.svs", folder, mpp, level, kept, cells.tolist())
+
+
+def ours(task: Task) -> dict[str, Way]:
+    """Bare decoding, then the index alone and with pictures."""
+    ways: dict[str, Way] = {"bare decoding by libjpeg-turbo, 1 core": partial(bare, task, streams(task))}
+    for workers in (1, 2):
+        cores = f"{workers} core{'s' if workers > 1 else ''}"
+        ways[f"ours, index only, {cores}"] = partial(of_ours, task, workers, None)
+        ways[f"ours, index and PNG, {cores}"] = partial(of_ours, task, workers, "png")
+        ways[f"ours, index and JPEG XL, {cores}"] = partial(of_ours, task, workers, "jxl")
+    return ways
+
+
+def of_ours(task: Task, workers: int, images: TileKind | None) -> float:
+    """Tiles a second of `sarcoscope tile`."""
+    with tempfile.TemporaryDirectory(dir=task.work) as out, cores(workers):
+        begin = perf_counter()
+        cut(task.manifest, Path(out), task.mpp, workers=workers, images=images)
+        return task.kept.height / (perf_counter() - begin)
+
+
+def streams(task: Task) -> list[bytes]:
+    """The JPEG streams under the kept tiles, of the level that holds the scale."""
+    found = []
+    with open_slide(task.slide) as slide:
+        assert isinstance(slide, TiffJpegReader)
+        for left, top, width, height in task.boxes:
+            scale = 256 * 2**task.level
+            for y in range(top // scale, -(-(top + height) // scale)):
+                for x in range(left // scale, -(-(left + width) // scale)):
+                    jpeg = slide.jpeg(task.level, x, y)
+                    assert jpeg is not None
+                    found.append(jpeg[0])
+    return found
+
+
+def bare(task: Task, jpegs: Sequence[bytes]) -> float:
+    """Tiles a second of decoding what lies in memory, and nothing else."""
+    with cores(1):
+        begin = perf_counter()
+        for jpeg in jpegs:
+            simplejpeg.decode_jpeg(jpeg, "RGB")
+        return task.kept.height / (perf_counter() - begin)
+
+
+def peers(task: Task, most: int) -> dict[str, Way]:
+    """Those whose environment is there."""
+    ways: dict[str, Way] = {}
+    if TIATOOLBOX.exists():
+        asked = {"slide": str(task.slide), "kept": task.cells, "mpp": task.mpp}
+        ways["TIAToolbox SlidingWindowPatchExtractor, no pictures, 1 core"] = partial(
+            of_peer, task, TIATOOLBOX, "tiatoolbox_tiles.py", asked
+        )
+    if HISTOLAB.exists():
+        boxes = task.boxes[:: max(1, task.kept.height // most)][:most]
+        asked = {"slide": str(task.slide), "boxes": boxes, "level": task.level}
+        for tiler in ("grid", "score"):
+            name = f"histolab {tiler.capitalize()}Tiler, PNG, 1 core"
+            ways[name] = partial(of_peer, task, HISTOLAB, "histolab_tiles.py", asked | {"tiler": tiler})
+    return ways
+
+
+def of_peer(task: Task, python: Path, script: str, asked: dict[str, Any]) -> float:
+    """Tiles a second, as the peer's own process timed them."""
+    with tempfile.TemporaryDirectory(dir=task.work) as out, cores(1):
+        words = [python, "-W", "ignore", HERE / "peers" / script]
+        run = subprocess.run(
+            words, input=json.dumps(asked | {"out": out}), text=True, stdout=subprocess.PIPE, check=True
+        )
+    answer = json.loads(run.stdout)
+    wanted = len(asked["boxes"]) if "boxes" in asked else task.kept.height
+    if answer["tiles"] != wanted:
+        raise SystemExit(f"{script} took {answer['tiles']} tiles, not {wanted}")
+    return float(answer["tiles"] / answer["seconds"])
+
+
+@contextmanager
+def cores(count: int) -> Iterator[None]:
+    """This process, and what it starts, on so many cores, where the system can do that."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(before)[:count]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def measure(ways: dict[str, Way], turns: int) -> dict[str, list[float]]:
+    """Tiles a second of each way in each turn."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, way in ways.items():
+            rates[name].append(way())
+    return rates
+
+
+def report_speed(task: Task, ways: Iterable[str], rates: dict[str, list[float]], side: int, most: int) -> None:
+    """Print the table and write it down."""
+    middle = {name: statistics.median(values) for name, values in rates.items()}
+    grid = next((middle[name] for name in ways if "GridTiler" in name), None)
+    windows = next((middle[name] for name in ways if "TIAToolbox" in name), None)
+    rows = [
+        f"| {name} | {middle[name]:.1f} ({min(values):.1f} - {max(values):.1f}) "
+        f"| {against(middle[name], grid)} | {against(middle[name], windows)} |"
+        for name, values in rates.items()
+    ]
+    about = (
+        f"{task.kept.height} kept tiles of 512 px at {task.mpp:g} um/px of a synthetic phantom slide of {side:,} px a "
+        f"side (a block of {PAINTED} px repeated; 0.25 um/px, 256 px JPEG tiles, levels halved). Median of so many "
+        f"turns: {len(next(iter(rates.values())))}; lowest and highest in brackets. histolab is given {most} of them, "
+        "evenly chosen. The index holds tissue, sharpness, focus, nuclei and a perceptual hash of each tile; histolab "
+        "checks the tissue of each and its score counts nuclei; TIAToolbox only reads. "
+        f"Bars: {HISTOLAB_BAR} x histolab's grid with PNG, {TIATOOLBOX_BAR} x TIAToolbox without pictures."
+    )
+    absent = [
+        f"{name} is not measured: .venv-{name} is absent (`make .venv-{name}/installed` builds it)."
+        for name, python in (("histolab", HISTOLAB), ("tiatoolbox", TIATOOLBOX))
+        if not python.exists()
+    ]
+    head = ["| what | tiles/s | beside histolab's grid | beside TIAToolbox |", "|---|---|---|---|"]
+    put_section(f"Tiles at {task.mpp:g} um/px", [said("benchmarks/tile.py"), about, *absent, "", *head, *rows])
+
+
+def against(rate: float, other: float | None) -> str:
+    """How many times as fast."""
+    return "-" if other is None else f"{rate / other:.1f} x"
+
+
+def memory(manifest: Path, folder: Path) -> tuple[int, float]:
+    """Kept tiles, and most memory of the command at any time, MB."""
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        words = [COMMAND, "tile", manifest, "--out", out, "--workers", "1"]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"tile ended with {process.returncode}")
+        index = read_index(index_path(Path(out), SLIDE))
+    return index["dropped"].null_count(), used.ru_maxrss / 1024
+
+
+def report_memory(found: dict[int, tuple[int, float]]) -> None:
+    """Print the table and write it down."""
+    about = "Most memory of `sarcoscope tile --workers 1` at 0.5 um/px, index only, on slides of one block repeated."
+    head = ["| px a side | kept tiles | MB |", "|---|---|---|"]
+    rows = [f"| {side:,} | {kept:,} | {most:.0f} |" for side, (kept, most) in found.items()]
+    put_section("Memory of tile", [said("benchmarks/tile.py"), about, "", *head, *rows])
+
+
+if __name__ == "__main__":
+    main()
