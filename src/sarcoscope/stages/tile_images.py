@@ -9,31 +9,21 @@ from typing import Any, Final
 
 import polars as pl
 
-from sarcoscope.core.appearance import Appearance
 from sarcoscope.core.cohort import CohortSlide
 from sarcoscope.core.errors import ArtifactError
-from sarcoscope.core.geometry import Box, Mpp, Size
+from sarcoscope.core.geometry import Mpp
+from sarcoscope.data.tile_pixels import Look, open_tiles
 from sarcoscope.formats.atomic import as_json, remove, write_bytes, write_json
 from sarcoscope.formats.hashing import sha256_file
-from sarcoscope.formats.tile_index import place_id, read_index, read_record
-from sarcoscope.slides.opening import open_slide
+from sarcoscope.formats.tile_index import place_id, read_index
 from sarcoscope.slides.tile_encoder import SUFFIX, TileKind, encode_tile
 from sarcoscope.stages.jobs import safe_id
 from sarcoscope.stages.pool import Report
-from sarcoscope.stages.tile_one import appearance_of, given_mpp, index_path
-from sarcoscope.tiling.appearance import Normaliser
+from sarcoscope.stages.tile_one import index_path
 from sarcoscope.tiling.reading import ahead
 
 FOLDER: Final = "images"
 UNLABELLED: Final = "unlabelled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How slides are evened out: a method of `tiling.appearance.METHODS` and what they are brought to."""
-
-    method: str
-    target: Appearance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +56,6 @@ def write_images(job: ImagesJob, report: Report) -> Pictures:
     killed leaves none behind that the next one would not know. Raises SlideError, ArtifactError.
     """
     index = index_path(job.run, job.slide.slide)
-    record = read_record(index)
     tiles = read_index(index).filter(pl.col("dropped").is_null() & ~pl.col("tile").is_in(sorted(job.rejected)))
     folders = {mpp: f"{mpp:g}um/" for mpp in tiles["mpp"].unique()} if tiles["mpp"].n_unique() > 1 else {}
     files = [folders.get(row["mpp"], "") + picture_name(row, job.kind) for row in tiles.iter_rows(named=True)]
@@ -79,7 +68,7 @@ def write_images(job: ImagesJob, report: Report) -> Pictures:
     for stale in set(earlier.get("files", [])) - set(files):
         remove(job.run / FOLDER / stale)
     report(len(files), 0)
-    _write(job, record, tiles, files, report)
+    _write(job, tiles, files, report)
     write_json(note, {"inputs": inputs, "complete": True, "files": files})
     return Pictures(slide=job.slide.slide, written=len(files), skipped=False)
 
@@ -107,19 +96,11 @@ def _word(text: str) -> str:
     return re.sub("_{2,}", "_", safe_id(text)).strip("_") or "_"
 
 
-def _box(row: dict[str, Any]) -> Box:
-    return Box(row["left_l0"], row["top_l0"], row["width_l0"], row["height_l0"])
-
-
-def _write(job: ImagesJob, record: dict[str, Any], tiles: pl.DataFrame, files: Iterable[str], report: Report) -> None:
-    tile_px = record["inputs"]["cut"]["tile_px"]
-    own = appearance_of(job.run, job.slide.slide)
-    evened = Normaliser(job.look.method, own, job.look.target) if job.look and own else None
-    with open_slide(Path(record["path"]), mpp=given_mpp(record), mpp_source="manifest") as source:
+def _write(job: ImagesJob, tiles: pl.DataFrame, files: Iterable[str], report: Report) -> None:
+    with open_tiles(index_path(job.run, job.slide.slide), job.look) as read:
 
         def encoded(row: dict[str, Any]) -> bytes:
-            rgb = source.read(_box(row), Size(tile_px, tile_px))
-            return encode_tile(evened(rgb) if evened else rgb, job.kind, Mpp(row["read_mpp"]))
+            return encode_tile(read(row), job.kind, Mpp(row["read_mpp"]))
 
         for file, content in zip(files, ahead(encoded, tiles.iter_rows(named=True), job.threads), strict=True):
             write_bytes(job.run / FOLDER / file, content)

@@ -14,9 +14,8 @@ from sarcoscope.core.appearance import Appearance
 from sarcoscope.core.cohort import CohortSlide
 from sarcoscope.core.cutting import CutConfig, Method
 from sarcoscope.core.errors import ArtifactError, shown
-from sarcoscope.core.geometry import Mpp, Rgb, Size
+from sarcoscope.core.geometry import Rgb, Size
 from sarcoscope.core.tile import Tile
-from sarcoscope.formats.appearance import as_appearance
 from sarcoscope.formats.atomic import as_json, remove
 from sarcoscope.formats.tile_index import COLUMNS, place_id, read_index, read_record, tile_id, write_index
 from sarcoscope.slides.opening import open_slide
@@ -204,15 +203,3 @@ def _frame(tiles: Sequence[CutTile], slide: CohortSlide) -> pl.DataFrame:
     for name in ("row", "column", "tissue", "pen", "fold", "unfocused", "sharpness", "nuclei", "phash"):
         values[name] = [getattr(one.tile, name) for one in tiles]
     return pl.DataFrame({name: pl.Series(name, values[name], dtype=kind) for name, kind in COLUMNS.items()})
-
-
-def appearance_of(run: Path, slide: str) -> Appearance | None:
-    """What an indexed slide looks like; None where it holds too little stain. Raises ArtifactError."""
-    found = read_record(index_path(run, slide)).get("appearance")
-    return None if found is None else as_appearance(found)
-
-
-def given_mpp(record: dict[str, Any]) -> Mpp | None:
-    """The scale that the manifest gave for an indexed slide."""
-    value = record["mpp_given"]
-    return None if value is None else Mpp(value)

@@ -10,19 +10,18 @@ import numpy as np
 import polars as pl
 
 from sarcoscope.core.cohort import CohortSlide
-from sarcoscope.core.geometry import Box, Rgb, Size
+from sarcoscope.core.geometry import Rgb, Size
 from sarcoscope.core.screening import TileKey
 from sarcoscope.core.tile import DropReason
+from sarcoscope.data.tile_pixels import box_of, open_indexed, open_tiles
 from sarcoscope.formats.atomic import write_bytes
 from sarcoscope.formats.tile_index import read_index, read_record
 from sarcoscope.reports.tile_preview import Shown, draw_sheet, draw_slide
-from sarcoscope.slides.opening import open_slide
-from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.thumbnail import thumbnail
 from sarcoscope.stages.jobs import safe_id
 from sarcoscope.stages.pool import Report
 from sarcoscope.stages.tile_images import UNLABELLED
-from sarcoscope.stages.tile_one import given_mpp, index_path
+from sarcoscope.stages.tile_one import index_path
 from sarcoscope.tiling.tissue import find_tissue
 
 FOLDER: Final = "preview"
@@ -48,7 +47,7 @@ def preview_slide(job: PreviewJob, report: Report) -> list[Path]:
     index = index_path(job.run, job.slide.slide)
     record, frame = read_record(index), read_index(index)
     report(1, 0)
-    with _opened(record) as source:
+    with open_indexed(record) as source:
         overview = thumbnail(source, _OVERVIEW_PX)
         tissue = find_tissue(source, record["mpp"]).tissue
     cut = record["inputs"]["cut"]
@@ -56,7 +55,7 @@ def preview_slide(job: PreviewJob, report: Report) -> list[Path]:
     for (mpp,), tiles in frame.group_by("mpp", maintain_order=True):
         shown = [
             Shown(
-                Box(row["left_l0"], row["top_l0"], row["width_l0"], row["height_l0"]),
+                box_of(row),
                 DropReason(row["dropped"]) if row["dropped"] else None,
                 row["tile"] in job.rejected,
             )
@@ -96,10 +95,6 @@ def draw_sheets(run: Path, slides: Sequence[CohortSlide], rejected: frozenset[Ti
     return drawn
 
 
-def _opened(record: Mapping[str, Any]) -> SlideSource:
-    return open_slide(Path(record["path"]), mpp=given_mpp(dict(record)), mpp_source="manifest")
-
-
 def _kept(run: Path, slide: str, rejected: frozenset[TileKey]) -> pl.DataFrame:
     frame = read_index(index_path(run, slide)).filter(pl.col("dropped").is_null())
     return frame.filter(~pl.col("tile").is_in(sorted(tile for one, tile in rejected if one == slide)))
@@ -118,14 +113,10 @@ def _sample(frames: Mapping[str, pl.DataFrame]) -> dict[str, list[dict[str, Any]
 
 
 def _pixels(run: Path, slide: str, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Rgb, str]]:
-    record = read_record(index_path(run, slide))
-    tile_px = record["inputs"]["cut"]["tile_px"]
     pictures = []
-    with _opened(record) as source:
+    with open_tiles(index_path(run, slide)) as read:
         for row in rows:
-            box = Box(row["left_l0"], row["top_l0"], row["width_l0"], row["height_l0"])
-            rgb = source.read(box, Size(tile_px, tile_px))
-            small = cv2.resize(rgb, (_SHEET_PX, _SHEET_PX), interpolation=cv2.INTER_AREA)
+            small = cv2.resize(read(row), (_SHEET_PX, _SHEET_PX), interpolation=cv2.INTER_AREA)
             nuclei = "" if row["nuclei"] is None else f", {row['nuclei']:,.0f} nuclei/mm2"
             pictures.append((np.asarray(small, np.uint8), f"{slide}\n{row['tile'].rpartition('_')[0]}{nuclei}"))
     return pictures

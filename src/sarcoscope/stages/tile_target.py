@@ -5,11 +5,12 @@ from pathlib import Path
 
 from sarcoscope.core.cohort import CohortSlide, Part
 from sarcoscope.core.errors import InputError
+from sarcoscope.data.tile_pixels import Look, appearance_in
 from sarcoscope.formats.appearance import TARGET_FILE, write_target
 from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.split import SPLIT_FILE, read_repetitions
-from sarcoscope.stages.tile_images import Look
-from sarcoscope.stages.tile_one import appearance_of, index_path
+from sarcoscope.formats.tile_index import read_record
+from sarcoscope.stages.tile_one import index_path
 from sarcoscope.tiling.appearance import METHODS, choose_target
 
 
@@ -28,7 +29,7 @@ def choose_look(run: Path, slides: Sequence[CohortSlide], method: str) -> Look:
         raise InputError(problem, "split into one part a slide; training takes a target for each repetition by itself")
     (parts,) = repetitions.values()
     train = [one.slide for one in slides if parts.get(one.slide) is Part.TRAIN and index_path(run, one.slide).is_file()]
-    looks = {slide: look for slide in train if (look := appearance_of(run, slide))}
+    looks = {slide: look for slide in train if (look := appearance_in(read_record(index_path(run, slide))))}
     if not looks:
         raise InputError("no training slide with stained tiles", "look at RUN/split.csv and at what was dropped")
     target = choose_target(list(looks.values()))
