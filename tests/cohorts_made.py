@@ -1,6 +1,6 @@
 """Folders of tiles and run folders that tests write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,13 +22,14 @@ def tissue(seed: int, side: int = 96) -> Rgb:
         for cells in (3, 6, 12, 24, 48)
     ]
     shade = np.sum(planes, axis=0)[..., None] * np.array([14, 20, 10])
-    return np.clip(np.array([200, 140, 180]) + shade, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.array([200, 140, 180]) + shade, 0, 255), np.uint8)
 
 
 def write_tile(path: Path, rgb: Rgb) -> Path:
-    """A PNG, or a JPEG where it is called so."""
+    """A PNG, or what its name says."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rgb).save(path)
+    kind = {".jpg": "JPEG", ".tif": "TIFF"}.get(path.suffix.lower(), "PNG")
+    Image.fromarray(rgb).save(path, kind)
     return path
 
 
@@ -40,7 +41,7 @@ def write_tiles(folder: Path, per_class: int = 4, classes: Sequence[str] = ("A",
     return folder
 
 
-def write_run(run: Path, slides: Sequence[CohortSlide], tiles: Sequence[dict[str, object]]) -> Path:
+def write_run(run: Path, slides: Sequence[CohortSlide], tiles: Sequence[Mapping[str, object]]) -> Path:
     """RUN/cohort.csv and RUN/tiles/*.parquet with the given rows; what a row leaves out is null."""
     write_cohort(run, slides)
     plain = pl.DataFrame(tiles, schema=dict(COLUMNS))

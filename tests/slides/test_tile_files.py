@@ -26,7 +26,7 @@ def test_lossless_pictures_come_back_whatever_they_are_called(tmp_path: Path, na
 
 def test_our_own_tiles_come_back(tmp_path: Path) -> None:
     for kind in ("png", "jxl"):
-        (tmp_path / "a").write_bytes(encode_tile(pixels(), kind, Mpp(0.5)))  # type: ignore[arg-type]
+        (tmp_path / "a").write_bytes(encode_tile(pixels(), kind, Mpp(0.5)))
         np.testing.assert_array_equal(read_tile_file(tmp_path / "a"), pixels())
     (tmp_path / "a").write_bytes(encode_tile(np.full((24, 40, 3), 99, np.uint8), "jpeg", Mpp(0.5)))
     assert np.abs(read_tile_file(tmp_path / "a").astype(int) - 99).max() <= 1

@@ -31,7 +31,7 @@ CONFIG = {"config": {"ratios": [0.7, 0.15, 0.15], "seed": 0, "pooled": ["M"]}}
 
 def changed(rgb: Rgb) -> Rgb:
     """A copy as a careless hand makes it: mirrored, turned, a little brighter; written as JPEG later."""
-    return np.clip(np.rot90(rgb[:, ::-1]) * 1.05 + 6, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rot90(rgb[:, ::-1]) * 1.05 + 6, 0, 255), np.uint8)
 
 
 def run_of(folder: Path, run: Path, parts: dict[str, Part]) -> Path:
@@ -158,7 +158,7 @@ def tiles_of(slide: CohortSlide, label: str = "A") -> list[dict[str, object]]:
                 box = Box(256 * column, 256 * row, 256, 256)
                 tile = f"r{row}_c{column}"
                 place = {"left_l0": box.left, "top_l0": box.top, "width_l0": box.width, "height_l0": box.height}
-                names = {"slide": slide.slide, "tile": tile, "block": tile, "label": label}
+                names: dict[str, object] = {"slide": slide.slide, "tile": tile, "block": tile, "label": label}
                 rows.append(names | place | {"phash": phash(source.read(box, Size(256, 256)))})
     return rows
 

@@ -143,7 +143,9 @@ def test_a_link_to_a_class_is_followed_and_a_loop_is_not(tmp_path: Path) -> None
 def test_a_folder_that_is_no_cohort(tmp_path: Path, names: list[str], words: str) -> None:
     for name in names:
         path = tmp_path / "tiles" / name
-        write_tile(path, tissue(0)) if name.endswith("png") else (path.parent.mkdir(parents=True), path.touch())
+        write_tile(path, tissue(0))
+        if path.suffix == ".txt":
+            path.write_text("words")
     with pytest.raises(InputError, match=words):
         cohort_from_tiles(config(tmp_path / "tiles", tmp_path / "run"))
     with pytest.raises(InputError, match="is no folder"):

@@ -22,7 +22,7 @@ def textured(seed: int, side: int = 256) -> Rgb:
         cv2.resize(rng.normal(0, 1, (cells, cells, 3)), (side, side), interpolation=cv2.INTER_CUBIC)
         for cells in (3, 6, 12, 24, 48)
     ]
-    return np.clip(170 + 22 * np.sum(planes, axis=0), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(170 + 22 * np.sum(planes, axis=0), 0, 255), np.uint8)
 
 
 def jpeg(rgb: Rgb, quality: int) -> Rgb:
