@@ -44,6 +44,8 @@ def test_repetitions_are_columns(tmp_path: Path) -> None:
         "slide,part\na,train\nb,\n",
         "\ufeffslide;label;part\r\na;X;Train\r\nb;X;\r\n",
         "part,slide\n\n train , a \n,b\n",
+        "slide,part,seen by\na,train,me\nb,,\n",
+        "slide,notes,mine\na,good,train\nb,bad,\n",
     ],
 )
 def test_a_split_edited_by_hand(tmp_path: Path, text: str) -> None:

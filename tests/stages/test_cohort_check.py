@@ -1,9 +1,12 @@
 """A cohort is checked as a whole: real files, all problems at once."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sarcoscope.core.cohort import Severity
 from sarcoscope.core.errors import ArtifactError, InputError
@@ -141,3 +144,25 @@ def test_real_slides(shared_slides: Path, tmp_path: Path) -> None:
         (7, "unreadable", Severity.SLIDE),
     ]
     assert [one.slide for one in report.slides][:3] == ["one", "series", "folder"]
+
+
+cells = st.sampled_from(
+    ["", "a", "x*.svs", "[", "**", "..", "\0", '"', "\r", "0,5", "nan", "1e999", "ä" * 300]
+) | st.text(max_size=4)
+headings = st.sampled_from(
+    ["slide,path,label", "path;label;mpp", "sep=;\npath;label", "slide,path,mpp,components,batch"]
+)
+
+
+@settings(max_examples=200)
+@given(headings, st.lists(st.lists(cells, max_size=6), max_size=4), st.sampled_from(",;\t"))
+def test_any_text_is_read_or_refused_in_our_own_words(
+    tmp_path_factory: pytest.TempPathFactory, heading: str, rows: list[list[str]], separator: str
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    text = "\n".join([heading, *(separator.join(row) for row in rows)])
+    (folder / "manifest.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with suppress(ArtifactError):
+        report = check_cohort(folder / "manifest.csv")
+        assert len(report.facts) == len(report.slides)
+        assert {one.slide for one in report.usable} <= {one.slide for one in report.slides}

@@ -227,6 +227,13 @@ def test_each_repetition_is_looked_at(slides: list[CohortSlide], tmp_path: Path)
     assert [leak.repetition for leak in check_leakage(run).leaks] == ["fold2"]
 
 
+def test_slides_that_only_one_of_the_files_has_are_told(slides: list[CohortSlide], tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", slides[:3], [])
+    (run / "split.csv").write_text("slide,part\na,train\nB,test\nb,\n")
+    report = check_leakage(run)
+    assert (report.strangers, report.without_part, report.exit_code) == (("B",), 2, 0)
+
+
 def test_a_slide_that_is_gone_is_counted(slides: list[CohortSlide], tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", slides[:3], [])
     write_split(run, slides[:3], {"part": {"a": Part.TRAIN, "copy": Part.TEST}}, CONFIG)

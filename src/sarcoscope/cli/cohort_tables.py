@@ -85,6 +85,8 @@ def leakage_words(report: "LeakageReport", run: Path) -> None:
         (report.pooled_tiles, "tiles are of pooled classes, and part by design: results on them are optimistic"),
         (report.without_hash, "tiles have no hash and were not compared: run sarcoscope tile again"),
         (report.unread, "slides could not be read for their content"),
+        (len(report.strangers), f"slides of the split are not in cohort.csv, e.g. {', '.join(report.strangers[:3])}"),
+        (report.without_part, "slides of cohort.csv have no part in the split, and are not used"),
     ):
         if count:
             tell(f"warning: {count} {words}")

@@ -20,6 +20,7 @@ SPLIT_SCHEMA: Final = 1
 _KIND: Final = "sarcoscope.split"
 _ABOUT: Final = ("slide", "patient", "label", "batch")
 """Columns for people; only `slide` is read."""
+_NOTES: Final = ("notes", "comment")
 _FIRST: Final = "run sarcoscope cohort split first"
 
 
@@ -73,6 +74,8 @@ def read_split_record(run: Path) -> dict[str, Any]:
 def read_repetitions(run: Path) -> dict[str, dict[str, Part]]:
     """All repetitions of RUN/split.csv: by their columns' names, a part by slide; an empty cell is no part.
 
+    Where there is a column `part` it is the only one; else every column is one, but those about slides and notes.
+
     ArtifactError names the line that is wrong: a part that there is none of, a slide twice, no slide.
     """
     path = run / SPLIT_FILE
@@ -84,7 +87,7 @@ def read_repetitions(run: Path) -> dict[str, dict[str, Part]]:
             raise ArtifactError(path, "line 1: no column 'slide'", "columns slide,part")
         if len(set(heading)) < len(heading):
             raise ArtifactError(path, "line 1: two columns of one name", "give each repetition its own")
-        names = [name for name in heading if name and name not in _ABOUT]
+        names = [SINGLE] if SINGLE in heading else [one for one in heading if one and one not in (*_ABOUT, *_NOTES)]
         if not names:
             raise ArtifactError(path, "line 1: no column of parts", f"add a column {SINGLE!r}")
         found: dict[str, dict[str, Part]] = {name: {} for name in names}
@@ -131,7 +134,7 @@ def read_split(run: Path, fold: str = "") -> Split:
 def _row(
     path: Path, line: int, values: Mapping[str, str], found: Mapping[str, dict[str, Part]], seen: dict[str, int]
 ) -> None:
-    slide = values["slide"].strip()
+    slide = values.get("slide", "").strip()
     if not slide:
         raise ArtifactError(path, f"line {line}: no slide", "name the slide, or delete the line")
     if slide in seen:

@@ -56,6 +56,10 @@ class LeakageReport:
     """Slides whose file could not be read for its content."""
     pooled_tiles: int = 0
     """Tiles of pooled slides, which part by design."""
+    strangers: tuple[str, ...] = ()
+    """Slides of the split that the cohort does not have: unreadable ones, or slips of a hand."""
+    without_part: int = 0
+    """Slides of the cohort that the split leaves out, in all repetitions."""
     complete: bool = True
     """False where so many tiles are alike that the list was cut short."""
 
@@ -83,7 +87,16 @@ def check_leakage(run: Path, *, workers: int = 2, say: Say = lambda _what: None)
         leaks += shared(slides, patients, parts, LeakKind.PATIENT, name)
         leaks += shared(slides, files, parts, LeakKind.FILE, name)
         leaks += shared(slides, contents, parts, LeakKind.CONTENT, name)
-    report = LeakageReport(leaks=tuple(leaks), slides=len(slides), tiles=0, unread=unread)
+    known = {one.slide for one in slides}
+    used = {slide for parts in repetitions.values() for slide in parts}
+    report = LeakageReport(
+        leaks=tuple(leaks),
+        slides=len(slides),
+        tiles=0,
+        unread=unread,
+        strangers=tuple(sorted(used - known)),
+        without_part=len(known - used),
+    )
     if tiles is not None:
         report = _with_tiles(
             report, tiles, slides, {name: read_split(run, name) for name in repetitions}, workers=workers, say=say
