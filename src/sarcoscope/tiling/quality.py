@@ -15,7 +15,7 @@ GLASS = 225
 """A px whose darkest channel is brighter is glass or the inside of a vacuole, where the slide's own is not known."""
 BLOCK_PX: Final = 64
 """Side of the blocks whose focus is looked at; 32 um at 0.5 um/px, a few cells."""
-FOCUS: Final = 30.0
+FOCUS: Final = 40.0
 """A block whose mean square of the Laplacian over stained px is smaller is out of focus."""
 _BLANK: Final = 0.01
 """A tile with a smaller share of px that are not glass is blank."""
