@@ -71,8 +71,7 @@ class TissueMap:
 
 def box_shares(mask: Mask, boxes: npt.NDArray[np.int64], size_l0: Size) -> npt.NDArray[np.float64]:
     """(N,) exact share of each box that the mask covers, by a summed-area table; fractions of px count."""
-    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
-    table[1:, 1:] = mask.cumsum(0, dtype=np.int64).cumsum(1)
+    table = np.asarray(cv2.integral(mask.view(np.uint8), sdepth=cv2.CV_32S))  # 64 bit would be most of tile's memory
     left, top, width, height = (boxes[:, index].astype(np.float64) for index in range(4))
     across, down = mask.shape[1] / size_l0.width, mask.shape[0] / size_l0.height
 
@@ -225,6 +224,16 @@ def find_pen(rgb: Rgb) -> Mask:
 
     H&E lies between purple and pink; ink is more saturated, of another hue, or both.
     """
+    ink = np.empty(rgb.shape[:2], np.uint8)
+    for top in range(0, rgb.shape[0], _BAND):
+        ink[top : top + _BAND] = _inked(rgb[top : top + _BAND])
+    ink = np.asarray(cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    found: Mask = np.asarray(cv2.dilate(ink, np.ones((5, 5), np.uint8))) > 0
+    return found
+
+
+def _inked(rgb: Rgb) -> Mask:
+    """(h, w) px of a colour that ink has."""
     red, green, blue = (np.asarray(channel, np.uint8) for channel in cv2.split(rgb))
     lightest, darkest = _lightest(rgb), _darkest(rgb)
     spread = lightest - darkest
@@ -233,10 +242,8 @@ def find_pen(rgb: Rgb) -> Mask:
     blue_ink = strong & _exceeds(blue, red, 50) & ~_exceeds(red, green, 4)
     red_ink = (red > 130) & _exceeds(red, green, 100) & _exceeds(red, blue, 90)
     black_ink = (lightest < 110) & (spread < 22) & (darkest > 4)
-    ink = (green_ink | blue_ink | red_ink | black_ink).astype(np.uint8)
-    ink = np.asarray(cv2.morphologyEx(ink, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    found: Mask = np.asarray(cv2.dilate(ink, np.ones((5, 5), np.uint8))) > 0
-    return found
+    inked: Mask = green_ink | blue_ink | red_ink | black_ink
+    return inked
 
 
 def _exceeds(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], least: int) -> Mask:
