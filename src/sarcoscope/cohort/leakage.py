@@ -11,11 +11,11 @@ import numpy.typing as npt
 from sarcoscope.cohort.hashes import NO_STRUCTURE, VARIANTS, Hashes, Places, near, transform, variants
 from sarcoscope.core.cohort import CohortSlide, Part
 
-DISTANCE: Final = 7
+DISTANCE: Final = 5
 """Bits in which the hashes of two versions of one tile differ at most."""
 ALIKE: Final = 0.8
 """Likeness from which two tiles are the same place."""
-PAIRS_MAX: Final = 200_000
+PAIRS_MAX: Final = 500_000
 """Pairs with near hashes that are looked at; there are so many only where tiles were copied wholesale."""
 
 _MEAN_PX: Final = 9

@@ -37,15 +37,16 @@ def _of_slide(slide: CohortSlide | None, rows: Iterable[dict[str, Any]]) -> Iter
     boxes = [row for row in rows if row["file"] is None]
     for row in files:
         with suppress(SlideError):
-            yield (row["slide"], row["tile"]), _gray(read_tile_file(slide.path / row["file"]))
+            yield (row["slide"], row["tile"]), gray_of(read_tile_file(slide.path / row["file"]))
     if not boxes:
         return
     with suppress(SlideError), open_slide(slide.path, mpp=slide.mpp, mpp_source="manifest", override=True) as source:
         for row in boxes:
             box = Box(row["left_l0"], row["top_l0"], row["width_l0"], row["height_l0"])
-            yield (row["slide"], row["tile"]), _gray(source.read(box, Size(GRAY_PX, GRAY_PX)))
+            yield (row["slide"], row["tile"]), gray_of(source.read(box, Size(GRAY_PX, GRAY_PX)))
 
 
-def _gray(rgb: Rgb) -> Gray:
+def gray_of(rgb: Rgb) -> Gray:
+    """(GRAY_PX, GRAY_PX) of a tile of any size."""
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.asarray(cv2.resize(gray, (GRAY_PX, GRAY_PX), interpolation=cv2.INTER_AREA), np.float32)
