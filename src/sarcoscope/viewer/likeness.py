@@ -21,10 +21,10 @@ def distances(features: Features, floors: Features, hashes: npt.NDArray[np.uint6
     the distance between its 16th and 84th percentile, at least `floors`, (features,)). Perceptual hashes count as one
     feature more. Infinite where two tiles have no feature in common.
     """
-    low, high = np.full((2, features.shape[1]), np.nan)
-    known = ~np.isnan(features).all(axis=0)
-    low[known], high[known] = np.nanpercentile(features[:, known], [16, 84], axis=0)
-    spread = np.fmax((high - low) / 2, floors)
+    spread = floors.astype(float)
+    for column in np.flatnonzero(~np.isnan(features).all(axis=0)):
+        low, high = np.nanpercentile(features[:, column], [16, 84])
+        spread[column] = max(spread[column], (high - low) / 2)
     squares = ((features - features[current]) / spread) ** 2
     if hashes is not None:
         bits = np.bitwise_count(hashes ^ hashes[current]).astype(float)

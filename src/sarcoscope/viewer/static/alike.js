@@ -1,8 +1,12 @@
-// "Reject all like this": which tiles would go, before they do.
+// "Reject all like this": the tiles of the slide, the most alike first, and which of them would go.
 
 import { get, smallPicture } from "./api.js";
 import { Grid } from "./grid.js";
 import { count, described } from "./tiles.js";
+
+const START = 0.4;
+const AT_LEAST = 6;
+const START_MOST = 1.2;
 
 export class Alike {
   constructor({ onReject, onError }) {
@@ -13,10 +17,12 @@ export class Alike {
     this.image = document.getElementById("alike-image");
     this.onReject = onReject;
     this.onError = onError;
-    this.left = new Set();
+    this.peers = [];
+    this.distances = new Map();
+    this.turned = new Set(); // tiles that the reader moved to the other side of the cut
     this.grid = new Grid(document.getElementById("alike-grid"), {
       describe: (tile) => this.describe(tile),
-      onClick: (tile) => this.toggle(tile),
+      onClick: (tile) => this.turn(tile),
     });
     this.grid.side = 128;
     this.cut.addEventListener("input", () => this.refresh());
@@ -26,7 +32,7 @@ export class Alike {
     this.dialog.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** `byRow` finds a tile of the slide by its row; tiles that are rejected already are left out. */
+  /** `byRow` finds a tile of the sheet by its row; tiles that are rejected already are left out. */
   async open(tile, byRow) {
     let answer;
     try {
@@ -35,65 +41,69 @@ export class Alike {
       this.onError(error);
       return;
     }
+    if (this.dialog.open || !byRow(tile.n, tile.row)) return;
     this.tile = tile;
-    this.left.clear();
-    this.peers = answer.rows
-      .map((row, i) => [byRow(tile.n, row), answer.distances[i]])
-      .filter(([peer]) => peer && peer.verdict !== "reject");
+    this.turned.clear();
+    const found = answer.rows.map((row, i) => [byRow(tile.n, row), answer.distances[i]]);
+    const peers = found.filter(([peer]) => peer && peer.verdict !== "reject");
+    this.peers = peers.map(([peer]) => peer);
+    this.distances = new Map(peers);
+    const some = peers[Math.min(AT_LEAST, peers.length) - 1]?.[1] ?? 0;
+    this.cut.value = String(Math.min(START_MOST, Math.max(START, Math.ceil(some * 20) / 20)));
     this.image.src = smallPicture(tile);
     this.dialog.showModal();
+    this.grid.setItems(this.peers, 0);
     this.refresh();
     this.cut.focus();
   }
 
-  refresh() {
-    const cut = Number(this.cut.value);
-    this.found = this.peers.filter(([, far]) => far <= cut).map(([tile]) => tile);
-    this.grid.setItems(this.found, 0);
-    this.say();
+  goes(tile) {
+    return this.distances.get(tile) <= Number(this.cut.value) !== this.turned.has(tile);
   }
 
   get chosen() {
-    return this.found.filter((tile) => !this.left.has(tile));
+    return this.peers.filter((tile) => this.goes(tile));
   }
 
-  say() {
-    const out = this.found.length - this.chosen.length;
-    const left = out ? `, ${out} left out` : "";
-    this.words.textContent = `${count(this.chosen.length, "tile")} of ${this.peers.length.toLocaleString("en")} would be rejected${left}.`;
+  refresh() {
+    const chosen = this.chosen.length;
+    this.words.textContent = `${count(chosen, "tile")} of ${this.peers.length.toLocaleString("en")} would be rejected.`;
     const key = document.createElement("kbd");
     key.textContent = "Enter";
-    this.yes.replaceChildren(`Reject ${count(this.chosen.length, "tile")} `, key);
-    this.yes.disabled = !this.chosen.length;
+    this.yes.replaceChildren(`Reject ${count(chosen, "tile")} `, key);
+    this.yes.disabled = !chosen;
+    this.grid.repaint();
   }
 
   describe(tile) {
-    const out = this.left.has(tile);
     const about = described(tile, "position");
-    return { ...about, rejected: false, dropped: out, mark: out ? "left out" : "", label: `${tile.tile}${out ? ", left out" : ""}` };
+    const goes = this.goes(tile);
+    const words = goes ? "would be rejected" : "stays";
+    return { ...about, rejected: false, goes, dropped: !goes, mark: goes ? "goes" : "", label: `${tile.tile}, ${words}` };
   }
 
-  toggle(tile) {
-    if (!this.left.delete(tile)) this.left.add(tile);
-    this.say();
+  turn(tile) {
+    if (!this.turned.delete(tile)) this.turned.add(tile);
+    this.refresh();
   }
 
   confirm() {
-    if (!this.chosen.length) return;
+    const chosen = this.chosen;
+    if (!chosen.length) return;
     this.dialog.close();
-    this.onReject(this.chosen, this.tile);
+    this.onReject(chosen, this.tile);
   }
 
   key(event) {
     event.stopPropagation();
+    const inGrid = event.target.classList.contains("grid");
     if (event.key === "Enter" && event.target.id !== "alike-no") {
       event.preventDefault();
       this.confirm();
-    } else if (event.key === " " && event.target.classList.contains("grid") && this.grid.item) {
+    } else if (event.key === " " && inGrid && this.grid.item) {
       event.preventDefault();
-      this.toggle(this.grid.item);
-      this.grid.repaint();
-    } else if (event.target.classList.contains("grid")) {
+      this.turn(this.grid.item);
+    } else if (inGrid) {
       this.grid.key(event);
     }
   }

@@ -6,7 +6,10 @@ const GAP = 8;
 const CAPTION = 22;
 const ROWS_BESIDE = 2;
 const PICTURES_AT_ONCE = 6;
+const PICTURES_IN_PASSING = 2;
+const PASSING_SCREENS_PER_S = 3;
 const STILL_MS = 250;
+const STATES = ["current", "selected", "rejected", "goes", "dropped", "broken"];
 
 class Cell {
   constructor(id) {
@@ -27,12 +30,20 @@ class Cell {
     this.position = -1;
     this.loaded = false;
     this.loading = false;
+    this.broken = false;
+    this.classes = "";
+  }
+
+  /** Classes beside `cell`, written only where they change. */
+  setClasses(words) {
+    const classes = `cell${words}`;
+    if (classes !== this.classes) this.element.className = this.classes = classes;
   }
 }
 
 export class Grid {
   /**
-   * `describe(item)` gives {rejected, dropped, mark, caption, label}; `onCurrent`, `onOpen`, `onSeen` are told of what
+   * `describe(item)` gives {rejected, goes, dropped, mark, caption, label}; `onCurrent`, `onOpen`, `onSeen` are told of what
    * the reader does. Positions are places in the list of items, from 0.
    */
   constructor(element, { describe, onCurrent = () => {}, onOpen = () => {}, onSeen = () => {}, onClick = null }) {
@@ -57,6 +68,10 @@ export class Grid {
     this.inFlight = 0;
     this.asked = false;
     this.stillTimer = 0;
+    this.top = 0;
+    this.height = 0;
+    this.passing = false;
+    this.before = { top: 0, at: 0 };
     element.addEventListener("scroll", () => this.ask(), { passive: true });
     element.addEventListener("mousedown", (event) => this.clicked(event));
     element.addEventListener("dblclick", (event) => this.cellAt(event) && this.onOpen());
@@ -99,6 +114,7 @@ export class Grid {
     this.columns = Math.max(1, Math.floor(width / (this.side + GAP)));
     this.rowHeight = this.side + CAPTION + GAP;
     this.left = GAP + Math.floor((width - this.columns * (this.side + GAP)) / 2);
+    this.height = this.element.clientHeight;
     this.space.style.height = `${Math.ceil(this.items.length / this.columns) * this.rowHeight + GAP}px`;
     this.element.style.setProperty("--side", `${this.side}px`);
     for (const cell of this.cells.values()) this.place(cell);
@@ -110,19 +126,29 @@ export class Grid {
     this.asked = true;
     requestAnimationFrame(() => {
       this.asked = false;
+      this.measureSpeed();
       this.render();
     });
   }
 
+  /** Whether the tiles fly past: then their pictures wait for those that stay. */
+  measureSpeed() {
+    const [top, at] = [this.element.scrollTop, performance.now()];
+    const screens = Math.abs(top - this.before.top) / this.height / ((at - this.before.at) / 1000);
+    this.passing = screens > PASSING_SCREENS_PER_S && at - this.before.at < STILL_MS;
+    this.before = { top, at };
+  }
+
+  /** By what was measured last: asking the browser anew in the midst of changes makes it lay out the page anew. */
   rowsShown() {
-    const top = this.element.scrollTop;
-    const first = Math.floor((top - GAP) / this.rowHeight);
-    const last = Math.floor((top + this.element.clientHeight - GAP) / this.rowHeight);
+    const first = Math.floor((this.top - GAP) / this.rowHeight);
+    const last = Math.floor((this.top + this.height - GAP) / this.rowHeight);
     return [first, last];
   }
 
   render() {
     if (!this.columns) return;
+    this.top = this.element.scrollTop;
     const [first, last] = this.rowsShown();
     const from = Math.max(0, (first - ROWS_BESIDE) * this.columns);
     const to = Math.min(this.items.length, (last + ROWS_BESIDE + 1) * this.columns);
@@ -133,6 +159,10 @@ export class Grid {
       if (!this.cells.has(position)) this.take(position);
     }
     this.load();
+    this.waitForStill();
+  }
+
+  waitForStill() {
     clearTimeout(this.stillTimer);
     this.stillTimer = setTimeout(() => this.still(), STILL_MS);
   }
@@ -149,8 +179,8 @@ export class Grid {
     cell.item = this.items[position];
     cell.position = position;
     cell.loaded = false;
-    cell.image.classList.remove("there");
-    cell.element.classList.remove("broken");
+    cell.broken = false;
+    cell.image.className = "";
     cell.element.hidden = false;
     this.cells.set(position, cell);
     this.place(cell);
@@ -179,16 +209,14 @@ export class Grid {
 
   paint(cell) {
     const about = this.describe(cell.item);
-    const classes = cell.element.classList;
     const current = cell.position === this.current;
-    classes.toggle("current", current);
-    classes.toggle("selected", this.selected.has(cell.item));
-    classes.toggle("rejected", about.rejected);
-    classes.toggle("dropped", about.dropped);
-    cell.mark.textContent = about.mark;
+    const selected = this.selected.has(cell.item);
+    const words = { ...about, current, selected, broken: cell.broken };
+    cell.setClasses(STATES.map((name) => (words[name] ? ` ${name}` : "")).join(""));
+    cell.mark.textContent = cell.broken ? "cannot be read" : about.mark;
     cell.caption.textContent = about.caption;
     cell.element.setAttribute("aria-label", about.label);
-    cell.element.setAttribute("aria-selected", String(this.selected.has(cell.item) || current));
+    cell.element.setAttribute("aria-selected", String(selected || current));
     cell.element.dataset.tile = cell.item.tile;
     if (current) this.element.setAttribute("aria-activedescendant", cell.element.id);
   }
@@ -200,16 +228,17 @@ export class Grid {
   // ---- pictures: those on the screen first, a few at once, none for what has been scrolled past
 
   load() {
-    if (this.inFlight >= PICTURES_AT_ONCE) return;
+    const room = (this.passing ? PICTURES_IN_PASSING : PICTURES_AT_ONCE) - this.inFlight;
+    if (room <= 0) return;
     const [first, last] = this.rowsShown();
     const waiting = [];
     for (const cell of this.cells.values()) {
-      if (cell.loaded || cell.loading || cell.element.classList.contains("broken")) continue;
+      if (cell.loaded || cell.loading || cell.broken) continue;
       const row = Math.floor(cell.position / this.columns);
       waiting.push([row < first ? first - row + 1000 : row > last ? row - last + 1000 : row - first, cell]);
     }
     waiting.sort((a, b) => a[0] - b[0] || a[1].position - b[1].position);
-    for (const [, cell] of waiting.slice(0, PICTURES_AT_ONCE - this.inFlight)) {
+    for (const [, cell] of waiting.slice(0, room)) {
       cell.loading = true;
       this.inFlight += 1;
       cell.image.src = smallPicture(cell.item);
@@ -221,17 +250,18 @@ export class Grid {
     cell.loading = false;
     this.inFlight -= 1;
     cell.loaded = well;
-    cell.image.classList.toggle("there", well);
-    cell.element.classList.toggle("broken", !well);
-    if (!well) cell.mark.textContent = "cannot be read";
+    cell.broken = !well;
+    if (well) cell.image.className = "there";
+    else this.paint(cell);
     this.load();
-    clearTimeout(this.stillTimer);
-    this.stillTimer = setTimeout(() => this.still(), STILL_MS);
+    this.waitForStill();
   }
 
   /** The screen has stood still: what is on it, picture and all, has been seen. */
   still() {
     if (!this.columns || document.hidden) return;
+    this.passing = false;
+    this.load();
     const top = this.element.scrollTop;
     const bottom = top + this.element.clientHeight;
     const seen = [];
@@ -320,8 +350,8 @@ export class Grid {
     event.preventDefault();
     this.element.focus({ preventScroll: true });
     if (this.onClick) {
+      this.moveTo(cell.position);
       this.onClick(cell.item);
-      this.repaint();
     } else if (event.ctrlKey || event.metaKey) {
       if (!this.selected.size && this.item) this.selected.add(this.item);
       if (!this.selected.delete(cell.item)) this.selected.add(cell.item);
