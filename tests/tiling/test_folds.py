@@ -5,7 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sarcoscope.core.errors import TissueError
 from sarcoscope.core.geometry import Mask, Rgb, Size
 from sarcoscope.core.tile import DropReason
 from sarcoscope.core.tiling import TilingConfig
@@ -104,6 +107,19 @@ def test_a_folded_tile_is_dropped_as_such_and_pen_or_too_little_tissue_comes_fir
     assert {tile.dropped for tile in plan.tiles if tile.tissue < 0.01} <= {DropReason.BLANK}
     lenient = plan_tiles(MemorySlide(rgb.astype(np.uint8), levels=4), TilingConfig(maximum_fold=1.0))
     assert not any(tile.dropped is DropReason.FOLD for tile in lenient.tiles)
+
+
+@pytest.mark.filterwarnings("error")
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from([0.25, 4.0, 300.0]))
+def test_overviews_of_any_size_and_content_have_a_map_or_no_tissue(
+    height: int, width: int, seed: int, um_per_px: float
+) -> None:
+    rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    try:
+        found = folds(rgb, um_per_px)
+    except TissueError:
+        return
+    assert found.fold.shape == found.tissue.shape == rgb.shape[:2]
 
 
 def test_a_phantoms_fold_is_found_and_nothing_else_of_it() -> None:

@@ -188,8 +188,8 @@ def _lab(px: npt.NDArray[np.uint8] | Floats) -> Floats:
 
 def _ruderman(px: npt.NDArray[np.uint8] | Floats) -> Floats:
     """(N, 3) l, alpha, beta of the levels as stored."""
-    cones = _times(_CONES, (px.astype(np.float32) + 1) / 256)
-    return _times(_OPPONENTS, np.log10(cones))
+    cones = _times(_CONES, np.asarray((px.astype(np.float32) + 1) / 256, np.float32))
+    return _times(_OPPONENTS, np.asarray(np.log10(cones), np.float32))
 
 
 def _density(px: npt.NDArray[np.uint8] | Floats) -> Floats:
