@@ -80,6 +80,8 @@ def leakage_words(report: "LeakageReport", run: Path) -> None:
     compared = f"compared {report.slides} slides and {report.tiles} tiles"
     if report.without_structure:
         compared += f" ({report.without_structure} more have no structure to be known by)"
+    if report.within is not None:
+        compared += f"; pairs within {max(0, report.within)} of 64 bits were looked at"
     say(compared)
     for count, words in (
         (report.pooled_tiles, "tiles are of pooled classes, and part by design: results on them are optimistic"),

@@ -1,6 +1,6 @@
 """What must not stand in two parts of a split: patients, files, contents, and tiles that show the same place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -11,12 +11,12 @@ import numpy.typing as npt
 from sarcoscope.cohort.hashes import NO_STRUCTURE, VARIANTS, Hashes, Places, near, transform, variants
 from sarcoscope.core.cohort import CohortSlide, Part
 
-DISTANCE: Final = 5
-"""Bits in which the hashes of two versions of one tile differ at most."""
+DISTANCE: Final = 7
+"""Bits in which the hashes of two versions of one tile differ at most; 0 to 4 nearly always."""
 ALIKE: Final = 0.8
 """Likeness from which two tiles are the same place."""
-PAIRS_MAX: Final = 500_000
-"""Pairs with near hashes that are looked at; there are so many only where tiles were copied wholesale."""
+PAIRS_MAX: Final = 200_000
+"""Pairs with near hashes that are looked at, at most: of more, those that are nearest."""
 
 _MEAN_PX: Final = 9
 
@@ -104,35 +104,59 @@ class NearPairs:
     other: Places
     """Places in the arrays that were given."""
     distance: npt.NDArray[np.int64]
-    complete: bool
-    """Whether these are all; else the search ended at `PAIRS_MAX`."""
+    within: int
+    """Bits within which these are all; -1 where even the equal ones are too many, and some are left out."""
+
+
+class _Nearest:
+    """Pairs by their distance, at most `PAIRS_MAX`: where there are more, the widest distance goes as a whole."""
+
+    def __init__(self, within: int) -> None:
+        self.within = within
+        self._found: dict[tuple[int, int], int] = {}
+
+    def add(self, pairs: Iterable[tuple[int, int, int]]) -> None:
+        for one, other, bits in pairs:
+            if bits <= self.within:
+                key = (min(one, other), max(one, other))
+                self._found[key] = min(bits, self._found.get(key, bits))
+                while len(self._found) > PAIRS_MAX and self.within >= 0:
+                    self._narrow()
+
+    def _narrow(self) -> None:
+        self.within -= 1
+        if self.within >= 0:
+            self._found = {key: bits for key, bits in self._found.items() if bits <= self.within}
+
+    def all(self) -> NearPairs:
+        rows = np.array([(*pair, bits) for pair, bits in sorted(self._found.items())], np.int64).reshape(-1, 3)
+        return NearPairs(one=rows[:, 0], other=rows[:, 1], distance=rows[:, 2], within=self.within)
 
 
 def near_pairs(hashes: Hashes, codes: Places, signatures: Sequence[Signature], distance: int = DISTANCE) -> NearPairs:
     """Pairs of tiles whose hashes, turned or mirrored, differ in at most `distance` bits; each pair once.
 
     `codes` say which of the signatures each tile has; only tiles of signatures that clash are compared. Tiles without
-    structure are not.
+    structure are not. Chance meetings grow with the square of the tiles: beyond `PAIRS_MAX` pairs the distance is
+    narrowed, to what `NearPairs.within` says.
     """
     usable = np.flatnonzero(hashes != np.uint64(NO_STRUCTURE))
     places = {code: usable[codes[usable] == code] for code in range(len(signatures))}
     order = sorted(places, key=lambda code: (-len(places[code]), code))
-    found: dict[tuple[int, int], int] = {}
+    found = _Nearest(distance)
     for number, code in enumerate(order):
         against = [other for other in order[:number] if _clash(signatures[code], signatures[other])]
         index = np.concatenate([places[other] for other in against]) if against else usable[:0]
         if not len(index) or not len(places[code]):
             continue
         for turned in variants(hashes[places[code]]):
-            for query, other in near(turned, hashes[index], distance):
+            for query, other in near(turned, hashes[index], found.within):
                 bits = np.bitwise_count(turned[query] ^ hashes[index[other]])
-                pairs = zip(places[code][query].tolist(), index[other].tolist(), bits.tolist(), strict=True)
-                for one, two, count in pairs:
-                    key = (min(one, two), max(one, two))
-                    found[key] = min(count, found.get(key, count))
-                if len(found) > PAIRS_MAX:
-                    return _pairs(found, complete=False)
-    return _pairs(found, complete=True)
+                pairs = places[code][query].tolist(), index[other].tolist(), bits.tolist()
+                found.add(zip(*pairs, strict=True))
+                if found.within < 0:
+                    return found.all()
+    return found.all()
 
 
 def likeness(one: Gray, other: Gray) -> float:
@@ -147,11 +171,6 @@ def likeness(one: Gray, other: Gray) -> float:
 
 def _clash(one: Signature, other: Signature) -> bool:
     return any(clash(a, b) for a, b in zip(one, other, strict=True))
-
-
-def _pairs(found: Mapping[tuple[int, int], int], *, complete: bool) -> NearPairs:
-    rows = np.array([(*pair, count) for pair, count in sorted(found.items())], np.int64).reshape(-1, 3)
-    return NearPairs(one=rows[:, 0], other=rows[:, 1], distance=rows[:, 2], complete=complete)
 
 
 def _detail(gray: Gray) -> Gray:

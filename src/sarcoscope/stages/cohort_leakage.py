@@ -60,13 +60,18 @@ class LeakageReport:
     """Slides of the split that the cohort does not have: unreadable ones, or slips of a hand."""
     without_part: int = 0
     """Slides of the cohort that the split leaves out, in all repetitions."""
-    complete: bool = True
-    """False where so many tiles are alike that the list was cut short."""
+    within: int | None = None
+    """Bits of their hashes within which tiles were looked at; -1 where so many are equal that some were left out."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the list of tiles was not cut short."""
+        return self.within is None or self.within >= 0
 
     @property
     def exit_code(self) -> int:
         """0 where nothing is shared, else 1."""
-        return 0 if self.complete and not self.leaks else 1
+        return int(bool(self.leaks) or not self.complete)
 
 
 def check_leakage(run: Path, *, workers: int = 2, say: Say = lambda _what: None) -> LeakageReport:
@@ -146,7 +151,7 @@ def _with_tiles(
         without_structure=plain,
         without_hash=without_hash,
         pooled_tiles=int(table["pooled"].sum()),
-        complete=pairs.complete,
+        within=pairs.within,
     )
 
 
