@@ -29,7 +29,7 @@ def test_rows_of_a_slide_are_its_px(tmp_path: Path) -> None:
         expected = [source.read(box_of(row), Size(64, 64)) for row in rows]
     with open_tiles(index) as read:
         np.testing.assert_array_equal([read(row) for row in rows], expected)
-    evened = Normaliser("even", own, target)
+    evened = Normaliser("even", own, target, read_record(index)["glass"])
     with open_tiles(index, Look(method="even", target=target)) as read:
         np.testing.assert_array_equal([read(row) for row in rows], [evened(rgb) for rgb in expected])
     (tmp_path / "u1.svs").unlink()

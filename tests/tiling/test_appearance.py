@@ -179,3 +179,14 @@ def test_every_class_of_phantoms_has_an_appearance() -> None:
         found = measured([painter.read(Box(3584, 3584, 1024, 1024))])
         assert degrees(found.stains[0], painter.batch.haematoxylin) < 8
         assert degrees(found.stains[1], painter.batch.eosin) < 12
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_dim_or_tinted_glass_stays_glass_where_its_level_is_known(
+    method: str, laboratories: dict[int, list[Rgb]]
+) -> None:
+    own = measured(laboratories[1])
+    target = replace(measured(laboratories[2]), brightness=own.brightness - 15)
+    dim = np.full((8, 8, 3), (206, 198, 190), np.uint8)
+    assert np.abs(Normaliser(method, own, target, glass=175)(dim).astype(int) - dim).max() <= 1
+    assert np.abs(Normaliser(method, own, target)(dim).astype(int) - dim).max() > 1

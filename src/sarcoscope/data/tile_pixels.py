@@ -40,7 +40,7 @@ def open_tiles(index: Path, look: Look | None = None) -> Iterator[ReadTile]:
         yield lambda row: read_tile_file(folder / row["file"])
         return
     own = appearance_in(record)
-    evened = Normaliser(look.method, own, look.target) if look and own else None
+    evened = Normaliser(look.method, own, look.target, record["glass"]) if look and own else None
     side = Size(record["inputs"]["cut"]["tile_px"], record["inputs"]["cut"]["tile_px"])
     with open_indexed(record) as source:
 

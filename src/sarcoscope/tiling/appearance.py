@@ -35,8 +35,8 @@ _ONE_STAIN: Final = 8.0
 """Degrees between the two stains under which there is only one."""
 _TEXTBOOK: Final = np.array([(0.65, 0.70, 0.29), (0.07, 0.99, 0.11)])
 """Hematoxylin and eosin where a slide lacks one of them; Ruifrok & Johnston 2001."""
-_GLASS_FROM, _GLASS_TO = 215.0, 240.0
-"""Darkest channel from which a px is changed less and less, and from which it stays as it is."""
+_GLASS_FROM, _GLASS_TO = -10.0, 15.0
+"""Beside the slide's glass level: darkest channel from which a px is changed less and less, and stays as it is."""
 _CONES: Final = np.array([(0.3811, 0.5783, 0.0402), (0.1967, 0.7244, 0.0782), (0.0241, 0.1288, 0.8444)])
 _OPPONENTS: Final = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([(1, 1, 1), (1, 1, -2), (1, -1, 0)])
 _STEP: Final = 4
@@ -102,6 +102,8 @@ class Normaliser:
     source: Appearance
     """The slide's own."""
     target: Appearance
+    glass: int = GLASS
+    """A px whose darkest channel is brighter is glass (`TissueMap.glass`), 0..255."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -131,7 +133,8 @@ class Normaliser:
         """(N, 3) px evened out, not rounded, glass left alone."""
         levels = px.astype(np.float32)
         ways = {"even": self._even, "reinhard": self._reinhard, "macenko": self._macenko}
-        glass = np.clip((levels.min(axis=1, keepdims=True) - _GLASS_FROM) / (_GLASS_TO - _GLASS_FROM), 0, 1)
+        above = levels.min(axis=1, keepdims=True) - self.glass
+        glass = np.clip((above - _GLASS_FROM) / (_GLASS_TO - _GLASS_FROM), 0, 1)
         return np.asarray(glass * levels + (1 - glass) * ways[self.method](levels), np.float32)
 
     def _even(self, levels: Floats) -> Floats:
