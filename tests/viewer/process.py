@@ -53,10 +53,13 @@ def screening(run: Path, *options: str) -> Iterator[Page]:
             raise AssertionError(process.communicate(timeout=30)[1])
         yield Page(address, process)
     finally:
-        if process.poll() is None:
+        running = process.poll() is None
+        if running:
             process.send_signal(signal.SIGINT)
         try:
-            process.communicate(timeout=30)
+            told = process.communicate(timeout=30)[1]
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+            raise
+    assert not running or (process.returncode, "Traceback" in told) == (0, False), told

@@ -174,7 +174,7 @@ def test_pictures_are_of_the_right_place_and_are_kept_by_the_browser(ask: Asking
     overview = ask.rgb("/api/sheets/2/overview.jpg")
     assert overview.shape == (256, 640, 3)
     assert np.abs(overview[:100, :100].mean(axis=(0, 1)) - means[0]).max() < 4
-    assert "max-age" in ask.raw("GET", "/api/sheets/2/tiles/0/small.jpg")[2]["cache-control"]
+    assert "max-age" in ask.raw("GET", "/api/sheets/2/tiles/0/small.jpg?x")[2]["cache-control"]
 
 
 def test_a_decision_is_on_the_disk_before_it_is_answered(run: Path, ask: Asking) -> None:
@@ -245,6 +245,31 @@ def test_a_file_edited_by_hand_while_the_page_is_open_is_taken_up(tmp_path: Path
         status, content, _ = ask.raw("GET", "/api/sheets?numbers=0")
         assert status == 503
         assert "line 2" in json.loads(content)["error"]
+
+
+def test_decisions_about_tiles_that_the_cohort_lacks_are_counted(tmp_path: Path) -> None:
+    """A table program turns the slide 001 into 1, and its decisions would otherwise be lost without a word."""
+    write_slide_run(tmp_path, "001", ["DD"])
+    (tmp_path / "screening.csv").write_text(
+        "slide;tile;decision;reader\n1;r0_c0_0.5um;reject;anna\n001;r0_c1_0.5um;reject;anna\n", encoding="utf-8"
+    )
+    with screening(tmp_path, "--reader", "anna") as page:
+        cohort = Asking(page).get("/api/cohort")
+        assert (cohort["strangers"], cohort["sheets"][0]["rejected"]) == (1, 1)
+
+
+def test_decisions_about_a_tile_of_the_same_name_at_another_place_are_counted(tmp_path: Path) -> None:
+    write_slide_run(tmp_path, "one", ["DDD"])
+    for number, left in ((0, 0), (1, 256), (2, 512)):
+        one = Decision(
+            slide="one", tile=f"r0_c{number}_0.5um", verdict=Verdict.REJECT, reader="anna", left_l0=left, top_l0=0
+        )
+        append_decisions(tmp_path / "screening.csv", [one])
+    with screening(tmp_path, "--reader", "anna") as page:
+        ask = Asking(page)
+        assert ask.get("/api/sheets?numbers=0")[0]["moved"] == 2
+        ask.post("/api/decisions", {"tiles": [[0, 2]], "verdict": "keep"})
+        assert ask.get("/api/sheets?numbers=0")[0]["moved"] == 1
 
 
 def test_read_only_shows_what_all_readers_come_to_and_writes_nothing(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def open_page(
     The page answers on this machine only, to whoever has the address that is printed.
     """
     with errors_told(as_json=False, debug=debug):
+        import threading
         import webbrowser
 
         from sarcoscope.core.errors import InputError
@@ -62,7 +63,7 @@ def open_page(
             say(address)
             tell("screening; Ctrl+C ends it, every decision is saved at once")
             if not no_browser:
-                webbrowser.open(address)
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some wait for its end
 
         serve(run, port=port, reader=_reader(reader), read_only=read_only, predictions=predictions, ready=ready)
 

@@ -1,5 +1,6 @@
 """The page's server: a folder of tiles in, JSON and JPEGs out. Addresses hold numbers only, never a name or a path."""
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ _COLUMNS: Final = (
     "slide", "tile", "label", "mpp", "left_l0", "top_l0", "width_l0", "height_l0",
     "tissue", "nuclei", "sharpness", "dropped",
 )  # fmt: skip
-_FOR_LONG: Final = {"Cache-Control": "private, max-age=86400, immutable"}
+_FOR_AN_HOUR: Final = {"Cache-Control": "private, max-age=3600, immutable"}
+"""Addresses of pictures hold a word of this start (`edition`): numbers mean other tiles in another run folder."""
 _SHEETS_AT_ONCE: Final = 64
 _PHANTOM: Final = "phantom-"
 _LIKE_FLOORS: Final = np.array([4.0, 0.25, 0.05, 2.0, 1.0, 1.0, 1.0])
@@ -62,6 +64,7 @@ class _Page:
     session: Session
     pictures: PictureStore
     predictions: Path | None
+    edition: str
 
 
 def create_app(
@@ -78,7 +81,7 @@ def create_app(
     Raises ArtifactError where the folder holds no tiles, or its screening.csv cannot be read.
     """
     session = Session(run / SCREENING_NAME, reader, read_only=read_only)
-    page = _Page(ScreenCohort(run), session, PictureStore(), predictions)
+    page = _Page(ScreenCohort(run), session, PictureStore(), predictions, secrets.token_hex(8))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -132,14 +135,14 @@ def _add_reading(app: FastAPI, page: _Page) -> None:
 
     @app.get("/api/sheets/{number}/overview.jpg")
     def overview(number: Number) -> Response:
-        return Response(pictures.overview(_tiles(cohort, number)), media_type="image/jpeg", headers=_FOR_LONG)
+        return Response(pictures.overview(_tiles(cohort, number)), media_type="image/jpeg", headers=_FOR_AN_HOUR)
 
     @app.get("/api/sheets/{number}/tiles/{row}/{size}.jpg")
     def tile(number: Number, row: Number, size: Literal["small", "large"]) -> Response:
         tiles = _tiles(cohort, number)
         _check_row(tiles, row)
         content = pictures.tile(tiles, row, SMALL_PX if size == "small" else LARGE_PX)
-        return Response(content, media_type="image/jpeg", headers=_FOR_LONG)
+        return Response(content, media_type="image/jpeg", headers=_FOR_AN_HOUR)
 
     @app.get("/api/sheets/{number}/like/{row}")
     def like(number: Number, row: Number) -> JSONResponse:
@@ -197,7 +200,7 @@ def _check_row(tiles: SheetTiles, row: int) -> None:
 def _cohort(page: _Page) -> dict[str, Any]:
     sheets = page.cohort.sheets
     decided, rejected, strangers = [0] * len(sheets), [0] * len(sheets), 0
-    for key, verdict in page.session.verdicts.items():
+    for key, verdict in list(page.session.verdicts.items()):
         number = page.cohort.sheet_of(key)
         if number is None:
             strangers += 1
@@ -206,6 +209,7 @@ def _cohort(page: _Page) -> dict[str, Any]:
         rejected[number] += verdict is Verdict.REJECT
     return {
         "version": __version__,
+        "edition": page.edition,
         "reader": page.session.reader,
         "readers": page.session.readers,
         "readOnly": page.session.read_only,
@@ -262,6 +266,7 @@ def _sheet(page: _Page, number: int, *, look: bool) -> dict[str, Any]:
         "size": tiles.size_l0,
         "error": problem,
         "noDisagreement": doubt.missing,
+        "moved": page.session.moved(tiles),
         "columns": columns
         | {"disagreement": doubt.values, "verdict": [None if verdict is None else verdict.value for verdict in said]},
     }

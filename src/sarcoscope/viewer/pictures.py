@@ -41,7 +41,7 @@ class PictureStore:
         self._kept = _Kept(cache_bytes)
         self._slides = _OpenSlides(open_slides)
         self._turns = threading.BoundedSemaphore(_THREADS)
-        self._looks: OrderedDict[int, Looks] = OrderedDict()
+        self._looks: dict[int, Looks] = {}
 
     def tile(self, tiles: SheetTiles, row: int, longest_px: int) -> bytes:
         """A tile as JPEG, its longer side at most `longest_px` and never larger than its own pixels."""

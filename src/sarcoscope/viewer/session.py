@@ -43,6 +43,7 @@ class Session:
         self._done: list[Sequence[Change]] = []
         self._seen_of_file: tuple[int, int] | None = None
         self._verdicts: dict[TileKey, Verdict] = {}
+        self._places: dict[TileKey, tuple[int | None, int | None]] = {}
         self._readers: tuple[str, ...] = ()
         self.refresh()
 
@@ -52,7 +53,10 @@ class Session:
             seen = self._state_of_file()
             if seen == self._seen_of_file and seen is not None:
                 return
-            read = standing(read_decisions(self.path))
+            decisions = read_decisions(self.path)
+            read = standing(decisions)
+            mine = (one for one in decisions if self.read_only or one.reader == self.reader)
+            self._places = {one.key: (one.left_l0, one.top_l0) for one in mine if one.left_l0 is not None}
             self._verdicts = dict(consensus(read) if self.read_only else read.get(self.reader, {}))
             self._readers = tuple(read)
             self._seen_of_file = seen
@@ -66,6 +70,14 @@ class Session:
     def verdicts(self) -> Mapping[TileKey, Verdict]:
         """What counts on this page, by slide and tile."""
         return self._verdicts
+
+    def moved(self, tiles: SheetTiles) -> int:
+        """Decisions about tiles that lay elsewhere when they were decided: the slide was cut anew since."""
+        places = zip(tiles.table["left_l0"].to_list(), tiles.table["top_l0"].to_list(), strict=True)
+        return sum(
+            key in self._verdicts and self._places.get(key, place) != place
+            for key, place in zip(tiles.tile_keys(), places, strict=True)
+        )
 
     def decide(self, changes: Sequence[Change], reason: str = "") -> list[Change]:
         """Save decisions; those that change nothing are left out. What is returned is on the disk.
@@ -106,6 +118,7 @@ class Session:
                 self._verdicts.pop(change.key, None)
             else:
                 self._verdicts[change.key] = change.verdict
+            self._places.pop(change.key, None)
         if self.reader not in self._readers:
             self._readers = (*self._readers, self.reader)
         if ours:  # else somebody else has written meanwhile: the next refresh reads all of it

@@ -9,7 +9,8 @@ const AT_LEAST = 6;
 const START_MOST = 1.2;
 
 export class Alike {
-  constructor({ onReject, onError }) {
+  constructor({ onOpen, onReject, onError }) {
+    this.onOpen = onOpen;
     this.dialog = document.getElementById("alike");
     this.cut = document.getElementById("alike-cut");
     this.words = document.getElementById("alike-count");
@@ -40,6 +41,8 @@ export class Alike {
     } catch (error) {
       this.onError(error);
       return;
+    } finally {
+      this.onOpen();
     }
     if (this.dialog.open || !byRow(tile.n, tile.row)) return;
     this.tile = tile;

@@ -4,6 +4,7 @@ export class Refused extends Error {}
 
 async function answerOf(response) {
   if (response.ok) return response.json();
+  if (response.status === 403) throw new Refused("this page is of an earlier start of sarcoscope screen; open the address that it printed");
   let words = `the server answered ${response.status}`;
   try {
     words = (await response.json()).error || words;
@@ -62,6 +63,11 @@ export class Saver {
   }
 }
 
-export const smallPicture = (tile) => `/api/sheets/${tile.n}/tiles/${tile.row}/small.jpg`;
-export const largePicture = (tile) => `/api/sheets/${tile.n}/tiles/${tile.row}/large.jpg`;
-export const overviewPicture = (n) => `/api/sheets/${n}/overview.jpg`;
+let edition = "";
+
+/** Pictures kept by the browser from another start of the server are of other tiles. */
+export const setEdition = (word) => (edition = word);
+
+export const smallPicture = (tile) => `/api/sheets/${tile.n}/tiles/${tile.row}/small.jpg?${edition}`;
+export const largePicture = (tile) => `/api/sheets/${tile.n}/tiles/${tile.row}/large.jpg?${edition}`;
+export const overviewPicture = (n) => `/api/sheets/${n}/overview.jpg?${edition}`;

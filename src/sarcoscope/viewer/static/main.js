@@ -1,7 +1,7 @@
 // The page: what is open, what is shown of it, and what each key does.
 
 import { Alike } from "./alike.js";
-import { Refused, Saver, get, largePicture } from "./api.js";
+import { Refused, Saver, get, largePicture, setEdition } from "./api.js";
 import { Grid } from "./grid.js";
 import { SlideMap } from "./map.js";
 import { ALL, SlideList, colorOf } from "./slides.js";
@@ -22,7 +22,7 @@ const grid = new Grid(byId("grid"), {
   onSeen: (tiles) => seen(tiles),
 });
 const map = new SlideMap(byId("map"), { onPick: (tile) => grid.moveTo(grid.items.indexOf(tile)) });
-const alike = new Alike({ onReject: rejectAlike, onError: (error) => alarm(error.message) });
+const alike = new Alike({ onOpen: untoast, onReject: rejectAlike, onError: (error) => alarm(error.message) });
 const list = new SlideList({ onOpen: (number) => (number === ALL ? openView(list.shown) : openSheet(number)), onClass: () => classChanged() });
 const saver = new Saver(savedChanged);
 
@@ -35,6 +35,7 @@ async function start() {
     alarm(error.message);
     return;
   }
+  setEdition(cohort.edition);
   byId("reader").textContent = cohort.readOnly ? "Only shown: nothing is saved" : `Reader: ${cohort.reader}`;
   byId("phantom").hidden = !cohort.phantom;
   byId("help-file").textContent = `Decisions go to ${cohort.file}`;
@@ -70,6 +71,7 @@ async function openView(numbers, wanted = null) {
   for (const sheet of sheets) {
     if (sheets.length > 1) sheet.error ??= cohort.sheets[sheet.number].error; // several are not opened at once
     cohort.sheets[sheet.number].error = sheet.error;
+    if (sheet.error) list.paint(sheet.number);
   }
   const usable = sheets.filter((sheet) => sheet.columns && !sheet.error);
   open = {
@@ -87,7 +89,10 @@ async function openView(numbers, wanted = null) {
   sortsOf(sheets);
   quiet();
   refresh(0, wanted && open.rows.get(wanted));
-  if (numbers.length > 1 && usable.length < sheets.length) {
+  const moved = usable.reduce((sum, sheet) => sum + sheet.moved, 0);
+  if (moved) {
+    alarm(`${count(moved, "decision")} here ${moved === 1 ? "was" : "were"} made when the tiles of that name lay elsewhere: the slide was cut anew since. Look again, or start a new file.`);
+  } else if (numbers.length > 1 && usable.length < sheets.length) {
     alarm(`${count(sheets.length - usable.length, list.unit)} of these cannot be read; the list names them.`);
   }
 }
@@ -202,7 +207,8 @@ function progress() {
   }
   for (const [number, [decided, out]] of counts) {
     const entry = cohort.sheets[number];
-    if (!entry.error) [entry.decided, entry.rejected] = [decided, out];
+    if (entry.error || (entry.decided === decided && entry.rejected === out)) continue;
+    [entry.decided, entry.rejected] = [decided, out];
     list.paint(number);
   }
 }
@@ -281,6 +287,7 @@ function toggle() {
 function openAlike() {
   if (cohort.readOnly || !grid.item) return;
   if (grid.item.dropped) return toast("Choose a tile in use: this one is out already.");
+  toast("Comparing tiles.");
   alike.open(grid.item, (n, row) => open.rows.get(`${n}:${row}`));
 }
 
@@ -346,7 +353,11 @@ function toast(words) {
   box.textContent = words;
   box.hidden = false;
   clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => (box.hidden = true), 5000);
+  toastTimer = setTimeout(untoast, 5000);
+}
+
+function untoast() {
+  byId("toast").hidden = true;
 }
 
 function alarm(words) {

@@ -40,7 +40,7 @@ export class SlideMap {
     const [width, height] = this.slide.size;
     const edges = getComputedStyle(this.root.parentElement);
     const room = this.root.parentElement.clientWidth - parseFloat(edges.paddingLeft) - parseFloat(edges.paddingRight);
-    const most = Math.max(160, Math.min(window.innerHeight * 0.42, 460));
+    const most = Math.max(160, Math.min(window.innerHeight * 0.36, 460));
     this.scale = Math.min(room / width, most / height);
     const shown = [Math.max(1, Math.round(width * this.scale)), Math.max(1, Math.round(height * this.scale))];
     this.root.style.width = `${shown[0]}px`;
