@@ -99,6 +99,18 @@ def test_patterns_are_checked_slide_by_slide(slides: Path) -> None:
     assert [one.slide for one in report.usable] == ["a", "b"]
 
 
+def test_a_scale_out_of_line_is_told(tmp_path: Path) -> None:
+    for number, mpp in enumerate((0.25, 0.25, 0.251, 0.249, 0.5)):
+        write_drawn(tmp_path / f"s{number}.svs", [f"D{'DUWLM'[number]}"], mpp=mpp, power=None)
+    report = check_cohort(
+        manifest(tmp_path, "path,slide,label,batch\n" + "".join(f"s{n}.svs,s{n},A,1\n" for n in range(5)))
+    )
+    ((_, slide, kind),) = kinds(report)
+    assert (slide, kind, report.exit_code) == ("s4", "scale_outlier", 0)
+    assert report.problems[0].problem == "0.5 um/px, but the median of batch '1' is 0.25 um/px"
+    assert len(report.usable) == 5
+
+
 def test_a_missing_column_is_said_once(slides: Path) -> None:
     report = check_cohort(manifest(slides, "slide,path,lable\na,a.svs,X\nb,b.svs,Y\n"))
     assert kinds(report) == [(1, "", "unknown_column"), (1, "", "no_label")]

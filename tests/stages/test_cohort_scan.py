@@ -52,6 +52,15 @@ def test_a_draft_reads_back_and_is_never_overwritten(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "manifest.csv")[0].slide == "a"
 
 
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    write_drawn(tmp_path / "elsewhere" / "a.svs", DRAWN)
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "slides" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "slides" / "loop").symlink_to(tmp_path / "slides")
+    assert [one.slide for one in scan(tmp_path / "slides").slides] == ["a"]
+
+
 def test_patients_by_an_expression(tmp_path: Path) -> None:
     write_drawn(tmp_path / "P007-2.svs", DRAWN)
     assert scan(tmp_path, patient_regex=r"P(\d+)").slides[0].patient == "007"

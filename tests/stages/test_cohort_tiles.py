@@ -123,6 +123,12 @@ def test_names_that_would_meet_in_one_file_stay_apart(tmp_path: Path) -> None:
         cohort_from_tiles(config(tmp_path / "tiles", tmp_path / "other", slide_regex=r"^(\w)"))
 
 
+def test_a_run_folder_among_the_tiles_is_none_of_them(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles", per_class=2)
+    write_tile(folder / "run" / "images" / "x.png", tissue(3))
+    assert cohort_from_tiles(config(folder, folder / "run")).per_class == {"A": 2, "B": 2}
+
+
 def test_a_link_to_a_class_is_followed_and_a_loop_is_not(tmp_path: Path) -> None:
     write_tiles(tmp_path / "elsewhere", per_class=2)
     folder = tmp_path / "tiles"

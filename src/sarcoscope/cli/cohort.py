@@ -75,6 +75,7 @@ def scan(
         say(f"{found.without_scale} of them have no scale: fill in the column mpp")
     if labelled < len(found.slides):
         say(f"{len(found.slides) - labelled} have no label: fill in the column label")
+    _listed("warning: may not be listed", dict.fromkeys(found.denied, ""))
     pictures_words = f", {found.pictures} of them PNG or JPEG (--pictures takes them)" if found.pictures else ""
     say(f"{found.passed_over} other files were passed over{pictures_words}")
     tell(f"draft: {shown(out)}; next: sarcoscope cohort check {shown(out)}")

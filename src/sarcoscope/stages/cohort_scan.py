@@ -14,6 +14,7 @@ from sarcoscope.formats.manifest import write_manifest
 from sarcoscope.slides.dicom import dicom_files, slide_series
 from sarcoscope.slides.mrxs import SLIDEDAT
 from sarcoscope.slides.opening import open_slide
+from sarcoscope.stages.folders import Walk
 from sarcoscope.stages.jobs import jobs_from_paths
 
 SLIDE_SUFFIXES: Final = frozenset(
@@ -43,6 +44,8 @@ class ScanResult:
     """Files that are no slides."""
     pictures: int
     """Of those, PNG and JPEG files."""
+    denied: tuple[str, ...] = ()
+    """Folders that may not be listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def scan(
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
         raise InputError(f"{shown(folder)} is no folder", "give the folder that the slides lie in")
     patient, batch = _compiled(patient_regex, "--patient-regex"), _compiled(batch_regex, "--batch-regex")
-    files = list(candidates(folder))
+    walk = Walk(folder)
+    files = list(candidates(walk))
     asked = [file for file in files if pictures or file.suffix.lower() not in _PICTURES]
     found: list[_Seen] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="scan") as pool:
@@ -102,6 +106,7 @@ def scan(
         vendors={name: vendors.count(name) for name in sorted(set(vendors)) if name},
         passed_over=len(files) - len(found),
         pictures=len(files) - len(asked),
+        denied=tuple(walk.denied),
     )
 
 
@@ -123,26 +128,21 @@ def write_draft(result: ScanResult, out: Path, *, force: bool = False) -> None:
     write_manifest(out, map(placed, result.slides))
 
 
-def candidates(folder: Path) -> Iterator[Path]:
+def candidates(walk: Walk) -> Iterator[Path]:
     """Files that could be slides, sorted; an MRXS slide is its .mrxs file.
 
     A DICOM series is its folder, where nothing else lies in it, else its first file.
     """
-    for parent, folders, files in os.walk(folder):
-        below = Path(parent)
-        folders[:] = sorted(
-            one
-            for one in folders
-            if not one.startswith(".") and not os.path.isfile(below / one / SLIDEDAT)  # noqa: PTH113
-        )
+    for below, folders, files in walk:
+        folders[:] = [one for one in folders if not os.path.isfile(below / one / SLIDEDAT)]  # noqa: PTH113
         try:
             dicom = dicom_files(below)
             firsts = {series[0] for series in slide_series(dicom).values()}
         except SlideError:
             dicom, firsts = (), set()
         others = set(dicom) - firsts
-        plain = sorted(one for one in files if not one.startswith(".") and shown(one) == one)  # a CSV file is UTF-8
-        if below != folder and len(firsts) == 1 and len(dicom) == len(plain):
+        plain = [one for one in files if shown(one) == one]  # a CSV file is UTF-8
+        if below != walk.folder and len(firsts) == 1 and len(dicom) == len(plain):
             yield below
         else:
             yield from (below / one for one in plain if below / one not in others)

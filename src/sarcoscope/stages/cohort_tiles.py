@@ -20,6 +20,7 @@ from sarcoscope.formats.split import RECORD_FILE, SPLIT_FILE
 from sarcoscope.formats.tile_ids import read_tile_ids
 from sarcoscope.formats.tile_index import COLUMNS, place_id, read_record, write_index
 from sarcoscope.slides.tile_files import TILE_SUFFIXES, read_tile_file
+from sarcoscope.stages.folders import Walk
 from sarcoscope.stages.jobs import safe_id
 from sarcoscope.tiling.nuclei import nuclear_density
 from sarcoscope.tiling.phash import phash
@@ -33,6 +34,7 @@ _FILES_MAX: Final = 2_000
 """More slides than this are not written as a file each."""
 _ROWS_A_FILE: Final = 50_000
 _ROWS_A_FRAME: Final = 20_000
+_LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
 _SHARD: Final = "ready-made"
 
 Progress = Callable[[int, int], None]
@@ -106,7 +108,7 @@ def cohort_from_tiles(config: TilesConfig, progress: Progress = lambda _done, _t
 
     Raises InputError for a folder without tiles or without classes, ArtifactError where OUT holds something else.
     """
-    found = find_tiles(config.folder)
+    found = find_tiles(config.folder, config.out)
     _check_found(config.folder, found)
     table = None if config.ids is None else read_tile_ids(config.ids)
     ids = Ids(table=table, slide_regex=config.slide_regex, patient_regex=config.patient_regex, batch=config.batch)
@@ -137,27 +139,22 @@ def cohort_from_tiles(config: TilesConfig, progress: Progress = lambda _done, _t
     )
 
 
-def find_tiles(folder: Path) -> Found:
+def find_tiles(folder: Path, without: Path | None = None) -> Found:
     """The tiles below the class folders, sorted, as paths below `folder` with '/'; hidden files are passed over."""
     found = Found()
-    seen: set[str] = set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        folders[:] = [] if real in seen else sorted(one for one in folders if not one.startswith("."))
-        if real in seen:
-            continue
-        seen.add(real)
-        below = Path(parent).relative_to(folder)
+    walk = Walk(folder, without)
+    for parent, folders, files in walk:
+        below = parent.relative_to(folder)
         if below == Path():
             found.labels = set(folders)
         for file in files:
             path = (below / file).as_posix()
-            if file.startswith(".") or file.lower() in {"thumbs.db", "desktop.ini"}:
+            if file.lower() in _LITTER:
                 continue
             is_tile = Path(file).suffix.lower() in TILE_SUFFIXES and below != Path() and shown(path) == path
             (found.tiles if is_tile else found.strays).append(shown(path))
     found.tiles.sort()
-    found.strays.sort()
+    found.strays = sorted(found.strays) + [f"{one} (may not be listed)" for one in walk.denied]
     return found
 
 
