@@ -14,6 +14,8 @@ from sarcoscope.core.errors import InputError, shown
 if TYPE_CHECKING:
     from sarcoscope.stages.cohort_check import CohortReport
     from sarcoscope.stages.cohort_leakage import LeakageReport
+    from sarcoscope.stages.cohort_split import SplitResult
+    from sarcoscope.stages.cohort_tiles import TilesSummary
 
 app = typer.Typer(
     name="cohort",
@@ -153,22 +155,7 @@ def from_tiles(
         )
         with _bar("tiles") as progress:
             found = cohort_from_tiles(config, progress)
-    if as_json:
-        print_json({"run": shown(out), **asdict(found), "exit_code": found.exit_code})
-        raise typer.Exit(found.exit_code)
-    patients = f"{found.patients} patients" if found.patients else "no patient ids"
-    say(f"{found.tiles} tiles at {found.mpp:g} um/px of {found.slides} slides, {patients}")
-    say(f"classes: {_counted(found.per_class)}")
-    say(f"sizes: {_counted(found.sizes)}")
-    if found.without_slide:
-        say(f"no slide ids for {found.without_slide} tiles: tiles of one slide may part")
-    if found.mixed_slides:
-        say(f"{found.mixed_slides} slides have tiles of several classes")
-    for label in found.empty:
-        tell(f"warning: folder {label} holds no tiles")
-    _listed("warning: no tile", dict.fromkeys(found.strays, ""))
-    _listed("error", found.failed)
-    tell(f"cohort: {shown(out)}; next: sarcoscope cohort split {shown(out)}")
+    _show_tiles(found, out, as_json=as_json)
     raise typer.Exit(found.exit_code)
 
 
@@ -221,30 +208,7 @@ def split(
         )
         with err.status("splitting") as status:
             result = split_run(ask, status.update)
-    if as_json:
-        leakage = None if result.leakage is None else _leakage_json(result.leakage)
-        print_json(
-            {
-                "run": shown(result.run),
-                "config": asdict(result.config),
-                "counts": result.counts,
-                "notes": result.notes,
-                "warnings": result.warnings,
-                "leakage": leakage,
-                "exit_code": result.exit_code,
-            }
-        )
-        raise typer.Exit(result.exit_code)
-    from sarcoscope.cli.cohort_tables import count_tables, leakage_words
-
-    count_tables(result.counts)
-    for note in result.notes:
-        say(note)
-    for warning in result.warnings:
-        tell(f"warning: {warning}")
-    if result.leakage is not None:
-        leakage_words(result.leakage, result.run)
-    tell(f"split: {shown(result.run / 'split.csv')}")
+    _show_split(result, as_json=as_json)
     raise typer.Exit(result.exit_code)
 
 
@@ -278,6 +242,51 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with progress_bars() as bars:
         task = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _show_tiles(found: "TilesSummary", out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": shown(out), **asdict(found), "exit_code": found.exit_code})
+        return
+    patients = f"{found.patients} patients" if found.patients else "no patient ids"
+    say(f"{found.tiles} tiles at {found.mpp:g} um/px of {found.slides} slides, {patients}")
+    say(f"classes: {_counted(found.per_class)}")
+    say(f"sizes: {_counted(found.sizes)}")
+    if found.without_slide:
+        say(f"no slide ids for {found.without_slide} tiles: tiles of one slide may part")
+    if found.mixed_slides:
+        say(f"{found.mixed_slides} slides have tiles of several classes")
+    for label in found.empty:
+        tell(f"warning: folder {label} holds no tiles")
+    _listed("warning: no tile", dict.fromkeys(found.strays, ""))
+    _listed("error", found.failed)
+    tell(f"cohort: {shown(out)}; next: sarcoscope cohort split {shown(out)}")
+
+
+def _show_split(result: "SplitResult", *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "run": shown(result.run),
+                "config": asdict(result.config),
+                "counts": result.counts,
+                "notes": result.notes,
+                "warnings": result.warnings,
+                "leakage": None if result.leakage is None else _leakage_json(result.leakage),
+                "exit_code": result.exit_code,
+            }
+        )
+        return
+    from sarcoscope.cli.cohort_tables import count_tables, leakage_words
+
+    count_tables(result.counts)
+    for note in result.notes:
+        say(note)
+    for warning in result.warnings:
+        tell(f"warning: {warning}")
+    if result.leakage is not None:
+        leakage_words(result.leakage, result.run)
+    tell(f"split: {shown(result.run / 'split.csv')}")
 
 
 def _check_json(report: "CohortReport") -> dict[str, Any]:
