@@ -38,17 +38,19 @@ async function post(path, body) {
   return answerOf(response);
 }
 
-/** Writes in the order in which they were asked for; `onState` hears how many are not yet on the disk. */
+/** Writes in the order in which they were asked for; `onState` hears how many are not yet on the disk, or were lost. */
 export class Saver {
   constructor(onState) {
     this.onState = onState;
     this.pending = 0;
+    this.lost = false;
     this.chain = Promise.resolve();
   }
 
   save(path, body) {
+    if (!this.pending) this.lost = false;
     this.pending += 1;
-    this.onState(this.pending, null);
+    this.onState(this.pending, this.lost, null);
     const done = this.chain.then(() => post(path, body));
     this.chain = done.then(
       () => this.settle(null),
@@ -59,7 +61,8 @@ export class Saver {
 
   settle(error) {
     this.pending -= 1;
-    this.onState(this.pending, error);
+    this.lost ||= Boolean(error);
+    this.onState(this.pending, this.lost, error);
   }
 }
 

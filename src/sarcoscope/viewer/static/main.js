@@ -1,11 +1,15 @@
 // The page: what is open, what is shown of it, and what each key does.
 
 import { Alike } from "./alike.js";
-import { Refused, Saver, get, largePicture, setEdition } from "./api.js";
+import { Refused, Saver, get, setEdition } from "./api.js";
+import { chip, offerScales, offerSorts } from "./controls.js";
 import { Grid } from "./grid.js";
 import { SlideMap } from "./map.js";
+import { alarm, quiet, tellSaved, toast, untoast } from "./notices.js";
+import { recall, remember } from "./seen.js";
 import { ALL, SlideList, colorOf } from "./slides.js";
 import { SORTS, STATES, count, described, showFacts, sorted, tilesOf } from "./tiles.js";
+import { Zoom } from "./zoom.js";
 
 const SHEETS_AT_ONCE = 50;
 const CHIPS = 2;
@@ -18,13 +22,17 @@ let opening = 0;
 const grid = new Grid(byId("grid"), {
   describe: (tile) => described(tile, show.sort),
   onCurrent: () => currentChanged(),
-  onOpen: () => openZoom(),
+  onOpen: () => zoom.open(),
   onSeen: (tiles) => seen(tiles),
 });
 const map = new SlideMap(byId("map"), { onPick: (tile) => grid.moveTo(grid.items.indexOf(tile)) });
 const alike = new Alike({ onOpen: untoast, onReject: rejectAlike, onError: (error) => alarm(error.message) });
-const list = new SlideList({ onOpen: (number) => (number === ALL ? openView(list.shown) : openSheet(number)), onClass: () => classChanged() });
-const saver = new Saver(savedChanged);
+const zoom = new Zoom(grid, { onSeen: (tiles) => seen(tiles), onKey: (event) => common(event) });
+const list = new SlideList({
+  onOpen: (number) => (number === ALL ? openView(list.shown) : openSheet(number)),
+  onClass: () => classChanged(),
+});
+const saver = new Saver(tellSaved);
 
 // ---- opening sheets: slides, or classes of ready-made tiles
 
@@ -81,12 +89,12 @@ async function openView(numbers, wanted = null) {
     rows: new Map(),
   };
   for (const tile of open.tiles) open.rows.set(`${tile.n}:${tile.row}`, tile);
-  recallSeen();
+  recall(open.tiles, seenTogether);
   byId("slide-name").textContent = name;
   list.setOpen(numbers.length > 1 ? ALL : numbers[0]);
-  byId("slide-label").replaceChildren(...labelsOf(numbers).map((code) => chip(code)));
-  scalesOf(open.tiles);
-  sortsOf(sheets);
+  byId("slide-label").replaceChildren(...labelsOf(numbers).map((code) => chip(code, colorOf(cohort, code))));
+  offerScales(open.tiles, show.scale);
+  offerSorts(open.tiles, sheets);
   quiet();
   refresh(0, wanted && open.rows.get(wanted));
   const moved = usable.reduce((sum, sheet) => sum + sheet.moved, 0);
@@ -112,36 +120,6 @@ function showMap() {
   byId("no-map").textContent = slide.error ? "" : "Ready-made tiles: there is no slide to show them on.";
   byId("map-key").hidden = !there;
   map.show(number, there ? slide : null);
-}
-
-function chip(code) {
-  const part = document.createElement("span");
-  part.className = "chip";
-  const swatch = document.createElement("i");
-  swatch.style.background = colorOf(cohort, code);
-  part.append(swatch, code);
-  return part;
-}
-
-function scalesOf(tiles) {
-  const scales = [...new Set(tiles.map((tile) => tile.mpp))].filter((mpp) => mpp !== null);
-  const select = byId("scale");
-  byId("scale-label").hidden = scales.length < 2;
-  select.replaceChildren(new Option("all", ""), ...scales.map((mpp) => new Option(`${mpp} µm/px`, String(mpp))));
-  select.value = scales.length > 1 && scales.map(String).includes(show.scale) ? show.scale : "";
-}
-
-function sortsOf(sheets) {
-  const without = sheets.every((sheet) => sheet.noDisagreement) ? sheets[0].noDisagreement : null;
-  const button = document.querySelector("[data-sort=disagreement]");
-  const has = (name) => open.tiles.some((tile) => tile[name] !== null);
-  for (const name of ["nuclei", "sharpness"]) {
-    const other = document.querySelector(`[data-sort=${name}]`);
-    other.disabled = !has(name);
-    other.title = has(name) ? "" : "not measured for these tiles";
-  }
-  button.disabled = !has("disagreement");
-  button.title = button.disabled ? (without ?? "not predicted") : "1 - probability of the tile's own label";
 }
 
 // ---- what is shown
@@ -186,7 +164,7 @@ function currentChanged() {
   map.setCurrent(grid.item);
   showFacts(byId("facts"), grid.item);
   byId("like").disabled = cohort.readOnly || !grid.item || Boolean(grid.item.dropped);
-  if (byId("zoom").open) paintZoom();
+  zoom.paint();
 }
 
 function progress() {
@@ -213,38 +191,14 @@ function progress() {
   }
 }
 
+const seenTogether = (tile) => `seen ${cohort.file} ${cohort.sheets[tile.n].name}`;
+
 function seen(tiles) {
   const news = tiles.filter((tile) => !tile.seen && !tile.dropped);
   if (!news.length) return;
   for (const tile of news) tile.seen = true;
   progress();
-  rememberSeen(news);
-}
-
-/** What was on the screen outlives a reload of the page; it is written to the file when the slide is finished. */
-const seenKey = (tile) => `seen ${cohort.file} ${cohort.sheets[tile.n].name}`;
-const seenName = (tile) => `${tile.slide} ${tile.tile}`;
-
-function rememberSeen(tiles) {
-  try {
-    for (const [key, some] of Map.groupBy(tiles, seenKey)) {
-      const before = JSON.parse(sessionStorage.getItem(key) ?? "[]");
-      sessionStorage.setItem(key, JSON.stringify([...before, ...some.map(seenName)]));
-    }
-  } catch {
-    // storage is full or switched off: a reload then asks for another look
-  }
-}
-
-function recallSeen() {
-  try {
-    for (const [key, some] of Map.groupBy(open.tiles, seenKey)) {
-      const before = new Set(JSON.parse(sessionStorage.getItem(key) ?? "[]"));
-      for (const tile of some) tile.seen = before.has(seenName(tile));
-    }
-  } catch {
-    // nothing was kept
-  }
+  remember(news, seenTogether);
 }
 
 // ---- deciding
@@ -345,82 +299,6 @@ function step(by) {
   return true;
 }
 
-// ---- telling
-
-let toastTimer = 0;
-function toast(words) {
-  const box = byId("toast");
-  box.textContent = words;
-  box.hidden = false;
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(untoast, 5000);
-}
-
-function untoast() {
-  byId("toast").hidden = true;
-}
-
-function alarm(words) {
-  const box = byId("alert");
-  box.textContent = words;
-  box.hidden = false;
-}
-
-function quiet() {
-  byId("alert").hidden = true;
-}
-
-let lost = false;
-function savedChanged(pending, error) {
-  const box = byId("saved");
-  if (error) {
-    lost = true;
-    alarm(`Not saved: ${error.message}`);
-  } else if (pending === 0 && lost === false) {
-    quiet();
-  }
-  if (pending > 0) lost = false;
-  box.textContent = pending ? "Saving" : lost ? "Last decision not saved" : "All decisions saved";
-  box.dataset.state = pending ? "saving" : lost ? "lost" : "saved";
-}
-
-// ---- the large view
-
-function openZoom() {
-  if (!grid.item) return;
-  byId("zoom").showModal();
-  paintZoom();
-}
-
-function paintZoom() {
-  const tile = grid.item;
-  if (!tile) return byId("zoom").close();
-  const image = byId("zoom-image");
-  const source = largePicture(tile);
-  if (!image.src.endsWith(source)) image.src = source;
-  image.alt = described(tile, "position").label;
-  const about = described(tile, "position");
-  byId("zoom").classList.toggle("rejected", about.rejected);
-  byId("zoom-mark").hidden = !about.mark;
-  byId("zoom-mark").textContent = about.mark;
-  showFacts(byId("zoom-facts"), tile);
-  for (const next of [grid.items[grid.current + 1], grid.items[grid.current - 1]]) {
-    if (next) new Image().src = largePicture(next);
-  }
-}
-
-byId("zoom-image").addEventListener("load", () => grid.item && seen([grid.item]));
-byId("zoom").addEventListener("keydown", (event) => {
-  event.stopPropagation();
-  if (event.key === "Enter") {
-    event.preventDefault();
-    byId("zoom").close();
-  } else if (!grid.key(event)) {
-    common(event);
-  }
-});
-byId("zoom").addEventListener("click", (event) => event.target === byId("zoom") && byId("zoom").close());
-
 // ---- keys and buttons
 
 /** Keys that work in the grid and in the large view alike; whether it was one. */
@@ -453,7 +331,7 @@ const KEYS = {
   "=": () => resize(32),
   "-": () => resize(-32),
   "?": () => byId("help").showModal(),
-  enter: openZoom,
+  enter: () => zoom.open(),
   escape: () => grid.clearSelection(),
 };
 
