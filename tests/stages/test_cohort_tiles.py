@@ -182,6 +182,12 @@ def test_our_own_pictures_bring_their_ids_and_their_scale(tmp_path: Path) -> Non
         cohort_from_tiles(TilesConfig(folder=folder, out=tmp_path / "run"))
 
 
+def test_tiles_too_coarse_for_nuclei_are_indexed_without(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    cohort_from_tiles(replace(config(folder, tmp_path / "run"), mpp=Mpp(4.0)))
+    assert read_cohort_tiles(tmp_path / "run")["nuclei"].null_count() == 8
+
+
 def test_no_scale_is_never_guessed(tmp_path: Path) -> None:
     folder = write_tiles(tmp_path / "tiles")
     with pytest.raises(InputError, match="no scale: nothing in the tiles says it; give --mpp"):

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sarcoscope.cohort.splits import SINGLE, Split
 from sarcoscope.core.cohort import CohortSlide, Part
 from sarcoscope.core.errors import ArtifactError, SarcoscopeError
-from sarcoscope.formats.atomic import write_json, write_text
+from sarcoscope.formats.atomic import remove, write_json, write_text
 from sarcoscope.formats.hashing import sha256_file
 
 SPLIT_FILE: Final = "split.csv"
@@ -46,7 +46,7 @@ def write_split(
     The record is taken away first and written last, so that an interrupted run leaves none of another split.
     Raises ArtifactError.
     """
-    (run / RECORD_FILE).unlink(missing_ok=True)
+    remove(run / RECORD_FILE)
     write_text(run / SPLIT_FILE, split_text(slides, repetitions))
     about = {"kind": _KIND, "schema_version": SPLIT_SCHEMA, "sha256": sha256_file(run / SPLIT_FILE)}
     write_json(run / RECORD_FILE, about | dict(record))

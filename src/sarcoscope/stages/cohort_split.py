@@ -1,5 +1,6 @@
 """Splitting a cohort: from a manifest or a run folder to RUN/split.csv, counted, and checked for leakage."""
 
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -154,7 +155,7 @@ def _check_same(run: Path, slides: Sequence[CohortSlide], *, force: bool) -> Non
 
 def _check_replaced(path: Path, text: str, *, force: bool) -> None:
     """ArtifactError where another split is there, perhaps edited by hand."""
-    if not force and path.exists() and path.read_text(encoding="utf-8-sig") != text:
+    if not force and path.exists() and path.read_bytes().removeprefix(codecs.BOM_UTF8) != text.encode():
         raise ArtifactError(path, "is another split", "replace it with --force, or move it away")
 
 

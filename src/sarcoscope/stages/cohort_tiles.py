@@ -22,7 +22,7 @@ from sarcoscope.formats.tile_index import COLUMNS, place_id, read_record, write_
 from sarcoscope.slides.tile_files import TILE_SUFFIXES, read_tile_file
 from sarcoscope.stages.folders import Walk
 from sarcoscope.stages.jobs import safe_id
-from sarcoscope.tiling.nuclei import nuclear_density
+from sarcoscope.tiling.nuclei import COARSEST_UM, FINEST_UM, nuclear_density
 from sarcoscope.tiling.phash import phash
 from sarcoscope.tiling.quality import measure
 from sarcoscope.tiling.reading import ahead, judged_view
@@ -54,7 +54,7 @@ class TilesConfig:
     ids: Path | None = None
     batch: str | None = None
     nuclei: bool = True
-    """Whether to measure nuclear density."""
+    """Whether to measure nuclear density, where tiles are fine enough for it."""
     workers: int = 2
     force: bool = False
     """Whether another cohort in `out` may be replaced."""
@@ -203,6 +203,7 @@ def _measured(one: TileName, *, folder: Path, mpp: Mpp, nuclei: bool) -> dict[st
         return error
     view, view_mpp = judged_view(rgb, mpp)
     quality = measure(view)
+    seen = FINEST_UM <= view_mpp <= COARSEST_UM
     placed = one.row is not None and one.column is not None
     place = place_id(one.row or 0, one.column or 0) if placed else one.file
     return {
@@ -222,7 +223,7 @@ def _measured(one: TileName, *, folder: Path, mpp: Mpp, nuclei: bool) -> dict[st
         "tissue": quality.stained,
         "unfocused": quality.unfocused,
         "sharpness": quality.sharpness,
-        "nuclei": nuclear_density(view, view_mpp) if nuclei else None,
+        "nuclei": nuclear_density(view, view_mpp) if nuclei and seen else None,
         "phash": phash(view),
     }
 
