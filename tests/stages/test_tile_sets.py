@@ -49,6 +49,16 @@ def test_parts_pools_and_rejections(tmp_path: Path) -> None:
     assert set(usable(table)["slide"]) == {"m"}
 
 
+def test_a_block_of_two_classes_goes_one_way(tmp_path: Path) -> None:
+    tiles = [row("m", f"r{place}@{label}", label) for place in range(6) for label in "MN"]
+    run = write_run(tmp_path, SLIDES[2:], tiles)
+    write_split(run, SLIDES[2:], {"part": {"m": Part.POOLED}}, CONFIG)
+    table = tile_table(run)
+    assert len(table) == 12
+    assert all(len(set(rows["part"])) == 1 for _, rows in table.group_by("block"))
+    assert tile_table(run).equals(table)
+
+
 def test_repetitions_by_name(tmp_path: Path) -> None:
     run = write_run(tmp_path, SLIDES[:2], [row("a", "r0", "A"), row("b", "r0", "A")])
     folds = {"fold1": {"a": Part.TEST, "b": Part.TRAIN}, "fold2": {"a": Part.TRAIN, "b": Part.TEST}}

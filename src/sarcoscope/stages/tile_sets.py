@@ -59,8 +59,9 @@ def usable(tiles: pl.DataFrame) -> pl.DataFrame:
 def _dealt(pooled: pl.DataFrame, split: Split) -> pl.DataFrame:
     """Slide, block, and the part it is dealt to, each class by itself."""
     rows: list[tuple[str, str, str]] = []
-    blocks = pooled.filter(pl.col("dropped").is_null()).unique(["slide", "block"])
-    blocks = blocks.with_columns(pl.col("label").fill_null(""))  # a slide that was tiled before it had a label
+    kept = pooled.filter(pl.col("dropped").is_null())
+    label = pl.col("label").min().fill_null("")  # null where a slide was tiled before it had one
+    blocks = kept.group_by("slide", "block").agg(label)
     for (_label,), alike in sorted(blocks.group_by("label"), key=lambda one: str(one[0])):
         keys = [(str(slide), str(block)) for slide, block in alike.select("slide", "block").iter_rows()]
         rows += [(*key, str(part)) for key, part in deal(keys, split.ratios, split.seed).items()]
