@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import cv2
@@ -297,16 +297,27 @@ def against(one: Rate, other: Rate | None) -> str:
 
 
 def memory(manifest: Path, folder: Path) -> tuple[int, float]:
-    """Kept tiles, and most memory of the command at any time, MB."""
+    """Kept tiles, and most memory of the command at any time, MB; 0 where the system does not tell."""
+    most = 0.0
     with tempfile.TemporaryDirectory(dir=folder) as out:
         words = [COMMAND, "tile", manifest, "--out", out, "--workers", "1"]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        while process.poll() is None:
+            most = max(most, resident(process.pid))
+            sleep(0.01)
         if process.returncode:
             raise SystemExit(f"tile ended with {process.returncode}")
         index = read_index(index_path(Path(out), SLIDE))
-    return index["dropped"].null_count(), used.ru_maxrss / 1024
+    return index["dropped"].null_count(), most
+
+
+def resident(process: int) -> float:
+    """Most memory that a process ever had, MB; 0 where that is not told, or no longer."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def report_memory(found: dict[int, tuple[int, float]]) -> None:

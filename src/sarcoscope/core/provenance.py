@@ -2,6 +2,7 @@
 
 import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 _LIBRARIES = (
@@ -31,6 +32,7 @@ def library_versions() -> dict[str, str | None]:
     return {name: _version((name, *_SAME.get(name, ()))) for name in _LIBRARIES}
 
 
+@cache  # reading metadata takes as long as twenty tiles
 def _version(names: tuple[str, ...]) -> str | None:
     for name in names:
         try:

@@ -88,7 +88,8 @@ def count_nuclei(rgb: Rgb, mpp: float) -> int:
     blobs = _find(_answers(_haematoxylin(small)), small)
     if not len(blobs.answer):
         return 0
-    faintest = _FAINTEST_SHARE * np.percentile(blobs.answer, 90)
+    at = 9 * len(blobs.answer) // 10
+    faintest = _FAINTEST_SHARE * np.partition(blobs.answer, at)[at]
     nuclei = (blobs.answer >= faintest) & (blobs.roundness >= _ROUNDEST_LINE) & ~blobs.ink
     return int(np.count_nonzero(nuclei))
 
