@@ -25,6 +25,7 @@ from sarcoscope.stages.one_slide import reading
 from sarcoscope.stages.pool import Report
 from sarcoscope.tiling.appearance import measure_appearance
 from sarcoscope.tiling.cutting import CutPlan, CutTile, plan_cut, settle
+from sarcoscope.tiling.nuclei import COARSEST_UM
 from sarcoscope.tiling.reading import TileReader, ahead, read_ahead
 
 _SAMPLED: Final = 16
@@ -90,11 +91,11 @@ def index_slide(job: IndexJob, report: Report) -> Indexed:
 
 def _judged(source: SlideSource, plan: CutPlan, job: IndexJob, method: Method, report: Report) -> Iterator[CutTile]:
     """All tiles in the order of the plan; those it keeps are read and measured."""
-    wants_nuclei = job.config.nuclei or method is Method.SCORE
     for mpp in dict.fromkeys(one.mpp for one in plan.tiles):
         group = [one for one in plan.tiles if one.mpp == mpp]
         tiling = job.config.tiling(group[0].read_mpp, method)
-        reader = TileReader(source, tiling, plan.tissue.glass, nuclei=wants_nuclei, hashed=True)
+        counted = method is Method.SCORE or (job.config.nuclei and tiling.mpp <= COARSEST_UM)
+        reader = TileReader(source, tiling, plan.tissue.glass, nuclei=counted, hashed=True)
         read = read_ahead(reader, [one.tile for one in group if one.tile.kept], job.threads)
         for one in group:
             if one.tile.kept:
