@@ -1,5 +1,6 @@
 """The parts of the page's server by themselves."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,21 @@ def test_pictures_stay_within_the_memory_given_and_come_again(tmp_path: Path) ->
     assert small._kept._bytes == sum(map(len, small._kept._pictures.values()))
     assert [small.tile(tiles, row, SMALL_PX) for row in range(40)] == first
     small.close()
+
+
+def test_threads_get_what_one_alone_gets(tmp_path: Path) -> None:
+    for name in "abc":
+        write_slide_run(tmp_path, name, ["DLMUW" * 2] * 2)
+    cohort = ScreenCohort(tmp_path)
+    wanted = [(number, row) for row in range(20) for number in range(3)]
+    alone = PictureStore()
+    one_by_one = [alone.tile(cohort.tiles(number), row, SMALL_PX) for number, row in wanted]
+    together = PictureStore(cache_bytes=10_000, open_slides=1)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda at: together.tile(cohort.tiles(at[0]), at[1], SMALL_PX), wanted)) == one_by_one
+    assert len(together._slides._open) == 1
+    alone.close()
+    together.close()
 
 
 def test_only_so_many_slides_stay_open_and_one_in_use_is_not_closed(tmp_path: Path) -> None:

@@ -272,6 +272,19 @@ def test_decisions_about_a_tile_of_the_same_name_at_another_place_are_counted(tm
         assert ask.get("/api/sheets?numbers=0")[0]["moved"] == 1
 
 
+def test_what_cannot_be_saved_is_not_taken_for_saved(tmp_path: Path) -> None:
+    write_slide_run(tmp_path, "one", ["DD"])
+    with screening(tmp_path) as page:
+        ask = Asking(page)
+        (tmp_path / "screening.csv").mkdir()
+        status, content, _ = ask.raw("POST", "/api/decisions", {"tiles": [[0, 0]], "verdict": "reject"})
+        assert status == 503
+        assert "cannot be written" in json.loads(content)["error"]
+        (tmp_path / "screening.csv").rmdir()
+        assert ask.get("/api/sheets?numbers=0")[0]["columns"]["verdict"] == [None, None]
+        assert ask.post("/api/undo", {})["changed"] == []
+
+
 def test_read_only_shows_what_all_readers_come_to_and_writes_nothing(tmp_path: Path) -> None:
     write_slide_run(tmp_path, "one", ["DDD"])
     for tile, reader, verdict in (("r0_c0_0.5um", "anna", Verdict.REJECT), ("r0_c0_0.5um", "ben", Verdict.KEEP)):

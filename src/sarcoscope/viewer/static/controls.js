@@ -1,5 +1,7 @@
 // What can be chosen for the tiles at hand, and why something cannot.
 
+import { STATES } from "./tiles.js";
+
 /** A class with its colour. */
 export function chip(code, color) {
   const part = document.createElement("span");
@@ -34,4 +36,23 @@ export function offerSorts(tiles, sheets) {
   }
   const doubt = document.querySelector("[data-sort=disagreement]");
   if (!doubt.disabled) doubt.title = "1 - probability of the tile's own label";
+}
+
+/** How many tiles each state would show. */
+export function offerStates(tiles, chosen) {
+  const select = document.getElementById("state");
+  for (const option of select.options) {
+    const words = option.textContent.replace(/ \([\d,]+\)$/, "");
+    option.textContent = `${words} (${tiles.filter(STATES[option.value]).length.toLocaleString("en")})`;
+  }
+  select.value = chosen;
+}
+
+/** The order that holds, and its direction: 1 is ascending. */
+export function pressSort(name, direction) {
+  for (const button of document.querySelectorAll("[data-sort]")) {
+    const on = button.dataset.sort === name;
+    button.setAttribute("aria-pressed", String(on));
+    button.dataset.direction = on ? (direction > 0 ? "up" : "down") : "";
+  }
 }

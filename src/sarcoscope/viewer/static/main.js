@@ -2,7 +2,7 @@
 
 import { Alike } from "./alike.js";
 import { Refused, Saver, get, setEdition } from "./api.js";
-import { chip, offerScales, offerSorts } from "./controls.js";
+import { chip, offerScales, offerSorts, offerStates, pressSort } from "./controls.js";
 import { Grid } from "./grid.js";
 import { SlideMap } from "./map.js";
 import { alarm, quiet, tellSaved, toast, untoast } from "./notices.js";
@@ -136,16 +136,8 @@ function refresh(position = grid.current, wanted = null) {
   const found = wanted ? items.indexOf(wanted) : -1;
   map.setTiles(items, null);
   grid.setItems(items, found >= 0 ? found : position);
-  for (const option of byId("state").options) {
-    const words = option.textContent.replace(/ \([\d,]+\)$/, "");
-    option.textContent = `${words} (${inScope.filter(STATES[option.value]).length.toLocaleString("en")})`;
-  }
-  byId("state").value = show.state;
-  for (const button of document.querySelectorAll("[data-sort]")) {
-    const on = button.dataset.sort === usable;
-    button.setAttribute("aria-pressed", String(on));
-    button.dataset.direction = on ? (show.direction > 0 || usable !== show.sort ? "up" : "down") : "";
-  }
+  offerStates(inScope, show.state);
+  pressSort(usable, usable === show.sort ? show.direction : 1);
   const nothing = byId("nothing");
   const problem = open.sheets.get(open.numbers[0])?.error;
   nothing.hidden = items.length > 0;
