@@ -162,6 +162,7 @@ def test_a_cohort_that_cannot_be_trusted_is_not_cut(tmp_path: Path) -> None:
     assert summary.report.stops
     assert summary.exit_code == 2
     assert not (tmp_path / "run").exists()
+    assert cut(tmp_path / "manifest.csv", tmp_path / "run", mixed_patients=True).exit_code == 0
 
 
 def test_slides_that_leave_the_manifest_take_their_tiles_along(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ def tile(
     per_region: Annotated[int | None, typer.Option(help="Tiles a region at most.", rich_help_panel=_SCORE)] = None,
     region_um: Annotated[float | None, typer.Option(help="Side of a region, um.", rich_help_panel=_SCORE)] = None,
     classes: Annotated[str, typer.Option(help="Known classes, A,B,C; slides of others are left out and named.")] = "",
+    mixed_patients: Annotated[
+        bool, typer.Option("--mixed-patients", help="A patient may have tumours of several classes: warn only.")
+    ] = False,
     images: Annotated[str | None, typer.Option(help="Write kept tiles as png, jpeg or jxl (lossless).")] = None,
     normalise: Annotated[
         str | None, typer.Option(help="Even pictures out: even, reinhard or macenko; needs a split.")
@@ -82,6 +85,7 @@ def tile(
             out=out,
             cut=cut,
             classes=tuple(word.strip() for word in classes.split(",") if word.strip()),
+            mixed_patients=mixed_patients,
             images=images,  # type: ignore[arg-type]  # checked by the config
             normalise=normalise,
             preview=preview,

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import imagecodecs
 import numpy as np
 import simplejpeg
+from isal import isal_zlib
 
 from sarcoscope.core.geometry import Mpp, Rgb
 from sarcoscope.slides.picture_writer import with_jpeg_scale
@@ -31,7 +32,7 @@ def encode_tile(rgb: Rgb, kind: TileKind, mpp: Mpp) -> bytes:
 
 
 def _png(rgb: Rgb, mpp: Mpp) -> bytes:
-    """PNG with one filter and libdeflate: half the time of the libraries that choose a filter for each row."""
+    """PNG with one filter and ISA-L, the fastest that stays nearly as small as what chooses a filter a row."""
     height, width = rgb.shape[:2]
     flat = np.ascontiguousarray(rgb).reshape(height, width * 3)
     rows = np.empty((height, 1 + width * 3), np.uint8)
@@ -44,7 +45,7 @@ def _png(rgb: Rgb, mpp: Mpp) -> bytes:
             b"\x89PNG\r\n\x1a\n",
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
             _chunk(b"pHYs", struct.pack(">IIB", per_m, per_m, 1)),
-            _chunk(b"IDAT", bytes(imagecodecs.deflate_encode(rows.tobytes(), level=1, raw=False))),
+            _chunk(b"IDAT", isal_zlib.compress(rows, 1)),
             _chunk(b"IEND", b""),
         )
     )

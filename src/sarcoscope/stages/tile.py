@@ -42,6 +42,8 @@ class TileConfig:
     cut: CutConfig = field(default_factory=CutConfig)
     classes: tuple[str, ...] = ()
     """Known classes; slides with another label are left out and named. Empty: whatever the manifest has."""
+    mixed_patients: bool = False
+    """Whether a patient may have tumours of several classes; else two labels stop the run."""
     images: TileKind | None = None
     """Write the kept tiles as pictures, too."""
     normalise: str | None = None
@@ -134,7 +136,7 @@ def tile(manifest: Path, config: TileConfig, listener: Listener | None = None) -
     hears: Listener = listener or Silence()
     hears.begins("checking", 0)
     workers = config.workers or os.cpu_count() or 1
-    report = check_cohort(manifest, classes=config.classes, workers=workers)
+    report = check_cohort(manifest, classes=config.classes, workers=workers, mixed_patients=config.mixed_patients)
     summary = TileSummary(report)
     for one in report.problems:
         if one.severity is not Severity.COHORT:
