@@ -11,7 +11,8 @@ export class SlideMap {
   constructor(root, { onPick }) {
     this.root = root;
     this.image = root.querySelector("#overview");
-    this.marks = root.querySelector("#marks");
+    this.outlines = root.querySelector("#outlines"); // drawn when other tiles are shown
+    this.marks = root.querySelector("#marks"); // drawn with every decision
     this.here = root.querySelector("#here");
     this.slide = null;
     this.all = [];
@@ -46,9 +47,12 @@ export class SlideMap {
     this.root.style.width = `${shown[0]}px`;
     this.root.style.height = `${shown[1]}px`;
     const sharp = window.devicePixelRatio || 1;
-    this.marks.width = shown[0] * sharp;
-    this.marks.height = shown[1] * sharp;
+    for (const canvas of [this.outlines, this.marks]) {
+      canvas.width = shown[0] * sharp;
+      canvas.height = shown[1] * sharp;
+    }
     this.sharp = sharp;
+    this.drawOutlines();
     this.draw();
   }
 
@@ -57,8 +61,11 @@ export class SlideMap {
     this.all = tiles;
     this.tiles = tiles.filter((tile) => tile.n === this.number);
     this.setCurrent(current);
-    this.ask();
+    this.drawOutlines();
+    this.draw();
   }
+
+  /** Some verdicts have changed. */
 
   ask() {
     if (this.asked) return;
@@ -69,24 +76,38 @@ export class SlideMap {
     });
   }
 
-  draw() {
-    if (!this.slide) return;
-    const pen = this.marks.getContext("2d");
+  penOf(canvas) {
+    const pen = canvas.getContext("2d");
     pen.setTransform(this.sharp, 0, 0, this.sharp, 0, 0);
-    pen.clearRect(0, 0, this.marks.width, this.marks.height);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    return pen;
+  }
+
+  drawOutlines() {
+    if (!this.slide) return;
+    const pen = this.penOf(this.outlines);
+    const [outlines, dropped] = [new Path2D(), new Path2D()];
     for (const tile of this.tiles) {
       const box = this.boxOf(tile);
-      if (tile.verdict === "reject") {
-        pen.fillStyle = REJECTED;
-        pen.fillRect(...box);
-        this.cross(pen, box);
-      } else if (tile.dropped) {
-        pen.fillStyle = DROPPED;
-        pen.fillRect(...box);
-      }
-      pen.lineWidth = 0.6;
-      pen.strokeStyle = KEPT;
-      if (box[2] > 3) pen.strokeRect(...box);
+      if (tile.dropped) dropped.rect(...box);
+      if (box[2] > 3) outlines.rect(...box);
+    }
+    pen.fillStyle = DROPPED;
+    pen.fill(dropped);
+    pen.lineWidth = 0.6;
+    pen.strokeStyle = KEPT;
+    pen.stroke(outlines);
+  }
+
+  draw() {
+    if (!this.slide) return;
+    const pen = this.penOf(this.marks);
+    for (const tile of this.tiles) {
+      if (tile.verdict !== "reject") continue;
+      const box = this.boxOf(tile);
+      pen.fillStyle = REJECTED;
+      pen.fillRect(...box);
+      this.cross(pen, box);
     }
     this.setCurrent(this.current);
   }
