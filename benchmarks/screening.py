@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from os import getloadavg
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -133,6 +134,7 @@ def decision_ms(page: Page) -> float:
 
 def measure(run: Path, tiles: int, start: float, process: "subprocess.Popen[str]") -> None:
     """Measure on a running page, print, write."""
+    load = getloadavg()[0]
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     assert process.stdout is not None
     address = process.stdout.readline().strip()
@@ -160,7 +162,8 @@ def measure(run: Path, tiles: int, start: float, process: "subprocess.Popen[str]
                 "Chromium without a GPU on the same cores as the server. "
                 f"From the command to its address {ready:.1f} s; from asking for the page until every tile on the "
                 f"screen shows its picture {seconds:.2f} s; from a key to the line on the disk and back "
-                f"{decided:.0f} ms (median of 20); peak memory of the server {int(memory) / 1024:.0f} MiB."
+                f"{decided:.0f} ms (median of 20); peak memory of the server {int(memory) / 1024:.0f} MiB. "
+                f"Load average before: {load:.1f}."
             ),
             "",
             "| scrolled | frames | median ms | 99th percentile ms | over 34 ms | longest ms | cells in the document |",

@@ -80,7 +80,7 @@ def create_app(
 
     Raises ArtifactError where the folder holds no tiles, or its screening.csv cannot be read.
     """
-    session = Session(run / SCREENING_NAME, reader, read_only=read_only)
+    session = Session(run.absolute() / SCREENING_NAME, reader, read_only=read_only)
     page = _Page(ScreenCohort(run), session, PictureStore(), predictions, secrets.token_hex(8))
 
     @asynccontextmanager
