@@ -66,8 +66,8 @@ def find_folds(rgb: Rgb, white: npt.NDArray[np.float64], stained: Mask, um_per_p
     factor = max(1.0, _FINEST_UM / um_per_px)
     size = (max(1, round(width / factor)), max(1, round(height / factor)))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8).reshape(size[1], size[0], 3)
-    share = np.asarray(cv2.resize(stained.astype(np.float32), size, interpolation=cv2.INTER_AREA))
-    folded = _folded(optical_density(small, white), share.reshape(size[1], size[0]) >= 0.5, um_per_px * factor)
+    share = np.asarray(cv2.resize(stained.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA))
+    folded = _folded(optical_density(small, white), share.reshape(size[1], size[0]) >= 128, um_per_px * factor)
     return np.asarray(cv2.resize(folded.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)) > 0
 
 
@@ -91,10 +91,13 @@ def _folded(density: Density, tissue: Mask, um_per_px: float) -> Mask:
 
 
 def _layers(density: Density, tissue: Mask, um_per_px: float) -> _Layers:
+    """Smoothed over the tissue; `density` is used up."""
     sigma = max(_SMOOTH_UM / um_per_px, 0.5)
     weight = tissue.astype(np.float32)
-    spread = np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 0.05)[..., None]
-    channels = np.asarray(cv2.GaussianBlur(density * weight[..., None], (0, 0), sigma) / spread, np.float32)
+    spread = np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 0.05)
+    channels = density
+    for channel in range(3):  # in place and one at a time: a large slide's take more memory than its tiles
+        channels[..., channel] = cv2.GaussianBlur(density[..., channel] * weight, (0, 0), sigma) / spread
     mean = channels.mean(axis=2)
     middle, densest = (float(value) for value in np.percentile(mean[tissue], (50, _DENSEST[0])))
     around = np.maximum(_median_around(mean, weight, middle, um_per_px), middle)

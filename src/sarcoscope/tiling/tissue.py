@@ -103,8 +103,8 @@ def find_tissue(source: SlideSource, mpp: float) -> TissueMap:
     um_per_px = max(MASK_UM, mpp, max(size.width, size.height) * mpp / MASK_LONGEST_PX)
     _refuse_endless(source, um_per_px / mpp)
     overview = Size(max(1, round(size.width * mpp / um_per_px)), max(1, round(size.height * mpp / um_per_px)))
-    rgb = source.read(Box(0, 0, size.width, size.height), overview)
-    return map_tissue(rgb, um_per_px, size, source.path)
+    whole = Box(0, 0, size.width, size.height)
+    return map_tissue(source.read(whole, overview), um_per_px, size, source.path)
 
 
 def map_tissue(rgb: Rgb, um_per_px: float, size_l0: Size, path: Path) -> TissueMap:
@@ -118,6 +118,7 @@ def map_tissue(rgb: Rgb, um_per_px: float, size_l0: Size, path: Path) -> TissueM
     smooth = np.asarray(cv2.GaussianBlur(rgb, (3, 3), 0.7), np.uint8)  # a median would erase septa one px wide
     white, glass = find_white(smooth)
     pen = find_pen(rgb)
+    del rgb  # a large slide's overview is most of the memory that tiling it takes
     stained = find_stain(smooth, white) & ~pen
     tissue = close_vacuoles(stained, um_per_px) & ~pen
     if not tissue.any():
