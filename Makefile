@@ -6,7 +6,7 @@ PIP = -m pip install --quiet --disable-pip-version-check
 RUN = .venv
 DEV = .venv-test
 
-.PHONY: help demo test check fix fuzz bench bundle lock clean
+.PHONY: help demo test check fix fuzz bench pictures bundle lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,7 +39,7 @@ SECONDS ?= 600
 fuzz: $(DEV)/installed
 	$(DEV)/bin/python -m tests.fuzz.run --seconds $(SECONDS)
 
-bench: $(DEV)/installed
+bench: $(DEV)/installed .venv-histolab/installed .venv-tiatoolbox/installed
 	$(DEV)/bin/python benchmarks/direct.py
 	$(DEV)/bin/python benchmarks/index_open.py
 	$(DEV)/bin/python benchmarks/convert.py
@@ -47,6 +47,17 @@ bench: $(DEV)/installed
 	$(DEV)/bin/python benchmarks/phantom_speed.py
 	$(DEV)/bin/python benchmarks/demo.py
 	$(DEV)/bin/python benchmarks/sharpness.py
+	$(DEV)/bin/python benchmarks/quality.py
+	$(DEV)/bin/python benchmarks/nuclei.py
+	$(DEV)/bin/python benchmarks/leakage.py
+	$(DEV)/bin/python benchmarks/tile.py
+	$(DEV)/bin/python benchmarks/screening.py
+
+# The docs' pictures of synthetic phantoms.
+pictures: $(DEV)/installed
+	$(DEV)/bin/python benchmarks/quality_pictures.py
+	$(DEV)/bin/python benchmarks/tile_picture.py
+	$(DEV)/bin/python benchmarks/screening_picture.py
 
 bundle: $(DEV)/installed
 	$(DEV)/bin/sarcoscope phantom bundle src/sarcoscope/bundles/phantom --work phantom-work
@@ -68,12 +79,28 @@ $(DEV)/installed: requirements/test.txt pyproject.toml
 	@$(DEV)/bin/python $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Peers, for `make bench` only: each in an environment of its own, since neither installs beside what we need.
+# histolab wants Debian's libopenslide0 and Python 3.11; TIAToolbox takes about 6 GB.
+.venv-histolab/installed: requirements/peers-histolab.txt
+	@python3.11 -m venv --clear .venv-histolab
+	@.venv-histolab/bin/python $(PIP) --require-hashes --no-deps --only-binary :all: --no-binary openslide-python -r $<
+	@touch $@
+
+.venv-tiatoolbox/installed: requirements/peers-tiatoolbox.txt
+	@python3.11 -m venv --clear .venv-tiatoolbox
+	@.venv-tiatoolbox/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@touch $@
+
 # A week old at least: a release that turns out to be malware is mostly found within days.
-COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-annotate --no-header --exclude-newer $(shell date -d '7 days ago' +%F) --constraint requirements/constraints.txt
+COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header --exclude-newer $(shell date -d '7 days ago' +%F)
+OURS = $(COMPILE) --universal --constraint requirements/constraints.txt
 lock:
-	$(COMPILE) pyproject.toml requirements/build.in --output-file requirements/run.txt
-	$(COMPILE) pyproject.toml requirements/build.in --extra train --extra cluster --group dev --output-file requirements/test.txt
+	echo 'histolab==0.7.0' | $(COMPILE) --override requirements/peers-overrides.txt --only-binary :all: \
+		--no-binary openslide-python - --output-file requirements/peers-histolab.txt
+	echo 'tiatoolbox==2.1.3' | $(COMPILE) --universal - --output-file requirements/peers-tiatoolbox.txt
+	$(OURS) pyproject.toml requirements/build.in --output-file requirements/run.txt
+	$(OURS) pyproject.toml requirements/build.in --extra train --extra cluster --group dev --output-file requirements/test.txt
 
 clean:
 	rm -rf $(RUN) $(DEV) demo phantom-work .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -217,6 +217,17 @@ def test_what_readers_rejected_is_no_picture(tmp_path: Path) -> None:
     assert list((out / "images").rglob("DDLPS__d1__r0_c1__*"))
 
 
+def test_decisions_about_what_lay_elsewhere_do_not_count(tmp_path: Path) -> None:
+    manifest, out = drawn_cohort(tmp_path), tmp_path / "run"
+    cut(manifest, out)
+    lines = ["d1,r0_c1_0.5um,128,0,reject", "d1,r1_c0_0.5um,0,100,reject", "d1,r9_c9_0.5um,,,reject"]
+    (out / "screening.csv").write_text("\n".join(["slide,tile,left_l0,top_l0,decision", *lines]))
+    heard = Heard()
+    assert cut(manifest, out, heard, images="png").pictures["d1"].written == 4
+    (line,) = [words for words in heard.words if "screening.csv" in words]
+    assert "2 decisions are about tiles that are gone or lie elsewhere since" in line
+
+
 def test_a_picture_that_somebody_removed_is_written_again(tmp_path: Path) -> None:
     manifest, out = drawn_cohort(tmp_path), tmp_path / "run"
     cut(manifest, out, images="png")

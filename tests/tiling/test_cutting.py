@@ -191,12 +191,19 @@ def test_what_is_no_scale_is_refused(text: str) -> None:
         ({"overlap": 1.0}, "overlap=1"),
         ({"anchor": 2.0, "mpp": (0.5,)}, "anchor=2 um/px is no scale"),
         ({"mpp": (99.0,)}, "tiles at 99"),
+        ({"mpp": (2.0, 0.5), "methods": {"WDLPS": Method.SCORE}}, "nuclei cannot be counted at 2 um/px"),
+        ({"mpp": (2.0, 1.19), "layout": "concentric", "method": Method.SCORE}, "nuclei cannot be counted at 1.19"),
         ({"minimum_tissue_score": 2.0}, "minimum_tissue=2"),
     ],
 )
 def test_configs_out_of_range_are_refused(values: dict[str, object], told: str) -> None:
     with pytest.raises(InputError, match=told):
         CutConfig(**values)  # type: ignore[arg-type]
+
+
+def test_a_wide_view_around_places_taken_by_score_is_no_matter_of_nuclei() -> None:
+    cut = CutConfig(mpp=(Mpp(4.0), Mpp(0.5)), layout="concentric", method=Method.SCORE)
+    assert cut.anchor_mpp == 0.5
 
 
 def test_the_real_slide_at_two_scales(shared_slides: Path) -> None:

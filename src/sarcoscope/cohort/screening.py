@@ -21,6 +21,22 @@ Read = Mapping[str, Mapping[TileKey, Verdict]]
 """What each reader says in the end, readers in the order of their first decision."""
 
 
+Place = tuple[int | None, int | None]
+"""Left and top of a tile, level-0 px; None where nobody says."""
+
+
+def current(decisions: Iterable[Decision], places: Mapping[TileKey, Place]) -> list[Decision]:
+    """Those about a tile that is there, and lies where it lay when it was decided about.
+
+    A tile's name is its row and column; cut anew with another side or overlap, the same name is another place.
+    """
+    return [one for one in decisions if one.key in places and not _moved((one.left_l0, one.top_l0), places[one.key])]
+
+
+def _moved(then: Place, now: Place) -> bool:
+    return any(old is not None and new is not None and old != new for old, new in zip(then, now, strict=True))
+
+
 def standing(decisions: Iterable[Decision]) -> dict[str, dict[TileKey, Verdict]]:
     """What each reader says in the end: their last decision about each tile, none where it was withdrawn."""
     read: dict[str, dict[TileKey, Verdict]] = {}

@@ -10,6 +10,8 @@ from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.tiling import TilingConfig
 
 _DEFAULT: Final = TilingConfig()
+COARSEST_NUCLEI: Final = 1.2
+"""um/px above which nuclei melt into each other."""
 _OBJECTIVE_UM: Final = 10.0
 """A magnification of k is taken as this over k um/px (protocol, section 4): 40x is 0.25."""
 
@@ -107,6 +109,11 @@ class CutConfig:
         for mpp in self.mpp:
             for method in Method:
                 self.tiling(mpp, method)
+        by_score = Method.SCORE in {self.method, *self.methods.values()}
+        scored = self.anchor_mpp if self.layout == "concentric" else max(self.mpp)
+        if by_score and scored * (1 + self.coarser_tolerance) > COARSEST_NUCLEI:
+            problem = f"nuclei cannot be counted at {scored:g} um/px, so no tiles are taken by score there"
+            raise InputError(problem, f"give scales of at most {COARSEST_NUCLEI:g} um/px, or take all classes by grid")
 
     def method_for(self, label: str | None) -> Method:
         """How slides of a class are taken."""

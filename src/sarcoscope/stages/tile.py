@@ -11,11 +11,12 @@ from sarcoscope.core.cohort import CohortSlide, Problem, Severity
 from sarcoscope.core.cutting import CutConfig
 from sarcoscope.core.errors import InputError, SarcoscopeError, SlideReadError, shown
 from sarcoscope.core.provenance import library_versions, machine
+from sarcoscope.core.screening import TileKey
 from sarcoscope.formats.atomic import as_json, remove, write_json
 from sarcoscope.formats.manifest import write_cohort
-from sarcoscope.formats.screening import SCREENING_NAME, rejected_tiles
+from sarcoscope.formats.screening import SCREENING_NAME
 from sarcoscope.formats.split import SPLIT_FILE
-from sarcoscope.formats.tile_index import read_record
+from sarcoscope.formats.tile_index import read_cohort_tiles, read_record
 from sarcoscope.slides.tile_encoder import SUFFIX, TileKind
 from sarcoscope.stages.cluster import run_on_cluster
 from sarcoscope.stages.cohort_check import CohortReport, check_cohort
@@ -27,6 +28,7 @@ from sarcoscope.stages.tile_images import ImagesJob, Pictures, remove_images, wr
 from sarcoscope.stages.tile_one import Indexed, IndexJob, index_path, index_slide
 from sarcoscope.stages.tile_preview import FOLDER as PREVIEW
 from sarcoscope.stages.tile_preview import PreviewJob, draw_sheets, preview_slide
+from sarcoscope.stages.tile_sets import rejections
 from sarcoscope.stages.tile_target import choose_look
 from sarcoscope.tiling.appearance import METHODS
 
@@ -203,6 +205,7 @@ class _Stage:
 
     def __init__(self, config: TileConfig, summary: TileSummary, hears: Listener, workers: int) -> None:
         self._config, self._summary, self._hears, self._workers = config, summary, hears, workers
+        self._taken_out: frozenset[TileKey] | None = None
 
     def index(self, slides: Sequence[CohortSlide]) -> None:
         """Every slide's tiles."""
@@ -231,7 +234,7 @@ class _Stage:
         """Pictures of the kept tiles that no reader rejected."""
         out = self._config.out
         look = choose_look(out, slides, self._config.normalise) if self._config.normalise else None
-        rejected = rejected_tiles(out / SCREENING_NAME)
+        rejected = self._rejected()
         jobs = [
             ImagesJob(
                 slide=one,
@@ -252,13 +255,24 @@ class _Stage:
     def previews(self, slides: Sequence[CohortSlide]) -> None:
         """A picture of each slide with its tiles, then a sheet of sample tiles a class."""
         out = self._config.out
-        rejected = rejected_tiles(out / SCREENING_NAME)
+        rejected = self._rejected()
         jobs = [
             PreviewJob(slide=one, run=out, rejected=frozenset(tile for slide, tile in rejected if slide == one.slide))
             for one in slides
         ]
         self._run("previews", jobs, preview_slide, lambda _done: None)
         draw_sheets(out, slides, rejected)
+
+    def _rejected(self) -> frozenset[TileKey]:
+        """What readers took out of the tiles as they are now."""
+        if self._taken_out is None:
+            self._taken_out, others = rejections(self._config.out, read_cohort_tiles(self._config.out))
+            if others:
+                problem = (
+                    f"{others:,} decisions are about tiles that are gone or lie elsewhere since; they do not count"
+                )
+                self._hears.told(f"warning: {SCREENING_NAME}: {problem}")
+        return self._taken_out
 
     def _threads(self, slides: int) -> int:
         """That read one slide: cores that have no slide of their own help with another."""

@@ -94,7 +94,7 @@ def _judged(source: SlideSource, plan: CutPlan, job: IndexJob, method: Method, r
     for mpp in dict.fromkeys(one.mpp for one in plan.tiles):
         group = [one for one in plan.tiles if one.mpp == mpp]
         tiling = job.config.tiling(group[0].read_mpp, method)
-        counted = method is Method.SCORE or (job.config.nuclei and tiling.mpp <= COARSEST_UM)
+        counted = (job.config.nuclei or method is Method.SCORE) and tiling.mpp <= COARSEST_UM
         reader = TileReader(source, tiling, plan.tissue.glass, nuclei=counted, hashed=True)
         read = read_ahead(reader, [one.tile for one in group if one.tile.kept], job.threads)
         for one in group:

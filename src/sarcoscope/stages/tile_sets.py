@@ -5,9 +5,11 @@ from pathlib import Path
 import polars as pl
 
 from sarcoscope.cohort.dealing import deal
+from sarcoscope.cohort.screening import consensus, current, standing
 from sarcoscope.cohort.splits import Split
 from sarcoscope.core.cohort import Part
-from sarcoscope.formats.screening import SCREENING_NAME, rejected_tiles
+from sarcoscope.core.screening import TileKey, Verdict
+from sarcoscope.formats.screening import SCREENING_NAME, read_decisions
 from sarcoscope.formats.split import read_split
 from sarcoscope.formats.tile_index import read_cohort_tiles
 
@@ -43,12 +45,27 @@ def with_parts(tiles: pl.DataFrame, split: Split) -> pl.DataFrame:
 
 def with_rejected(tiles: pl.DataFrame, run: Path) -> pl.DataFrame:
     """Tiles with `rejected`. Raises ArtifactError."""
-    out = rejected_tiles(run / SCREENING_NAME)
+    out, _ = rejections(run, tiles)
     keys = {"slide": [slide for slide, _ in out], "tile": [tile for _, tile in out]}
     rejected = pl.DataFrame(keys, schema={"slide": pl.String, "tile": pl.String}).with_columns(rejected=pl.lit(True))
     return tiles.join(rejected, on=["slide", "tile"], how="left", maintain_order="left").with_columns(
         pl.col("rejected").fill_null(False)
     )
+
+
+def rejections(run: Path, tiles: pl.DataFrame) -> tuple[frozenset[TileKey], int]:
+    """The tiles that readers took out, and how many decisions are about tiles that are gone or lie elsewhere since.
+
+    The latter do not count: they were made about other px. `tiles` has the columns slide, tile, left_l0, top_l0.
+    Raises ArtifactError where screening.csv cannot be read.
+    """
+    decisions = read_decisions(run / SCREENING_NAME)
+    if not decisions:
+        return frozenset(), 0
+    rows = tiles.select("slide", "tile", "left_l0", "top_l0").iter_rows()
+    valid = current(decisions, {(slide, tile): (left, top) for slide, tile, left, top in rows})
+    settled = consensus(standing(valid))
+    return frozenset(key for key, verdict in settled.items() if verdict is Verdict.REJECT), len(decisions) - len(valid)
 
 
 def usable(tiles: pl.DataFrame) -> pl.DataFrame:

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sarcoscope.core.cutting import COARSEST_NUCLEI
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.geometry import Mask, Rgb
 
 FINEST_UM: Final = 0.05
-COARSEST_UM: Final = 1.2
+COARSEST_UM: Final = COARSEST_NUCLEI
 """Scales that are taken, um/px; at a coarser one the smallest nuclei melt into each other."""
 
 WORKING_UM: Final = 1.5
