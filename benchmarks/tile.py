@@ -2,7 +2,8 @@
 
 Run by `make bench`; writes benchmarks/results.md. A phantom of 4096 px a side is painted once and repeated to the side
 asked for. Ours is timed from the manifest to the finished index (and pictures), checking, hashing and planning
-included, interpreter and imports left out; the peers from the opened slide on. What says one core is pinned to one.
+included, interpreter and imports left out; the peers from the opened slide on. What says one core is pinned to one; two
+cores share either the tiles of one slide, by threads, or two such slides, by processes, their starting included.
 Every figure is the median of several turns, taken in turn so that a busy machine slows all of them; what runs on one
 core is compared by processor time, which others' work hardly changes, the rest by the clock.
 """
@@ -11,6 +12,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -89,7 +91,10 @@ Way = Callable[[], Rate]
 def main() -> None:
     """Measure, print, write; say what is absent."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sides", type=int, nargs=2, default=(20_480, 61_440), help="px, multiples of 4096")
+    parser.add_argument(
+        "--sides", type=int, nargs=2, default=(20_480, 61_440), help="px of those for memory, multiples of 4096"
+    )
+    parser.add_argument("--side", type=int, default=40_960, help="px of the slide that speed is measured on")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--most", type=int, default=100, help="tiles that histolab, being slow, is given")
     parser.add_argument("--folder", type=Path, help="where the slides are written, about 3 GB")
@@ -98,12 +103,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         manifests = {side: painted(folder / str(side), side) for side in options.sides}
-        small = options.sides[0]
-        for mpp, level in SCALES:
-            task = prepared(manifests[small], folder, mpp, level)
-            ways = ours(task) | peers(task, options.most)
-            report_speed(task, measure(ways, options.turns), small, options.most)
         report_memory({side: memory(manifest, folder) for side, manifest in manifests.items()})
+        manifest = painted(folder / str(options.side), options.side)
+        for mpp, level in SCALES:
+            task = prepared(manifest, folder, mpp, level)
+            ways = ours(task) | peers(task, options.most)
+            report_speed(task, measure(ways, options.turns), options.side, options.most)
 
 
 def painted(folder: Path, side: int) -> Path:
@@ -125,6 +130,19 @@ def painted(folder: Path, side: int) -> Path:
     return folder / "manifest.csv"
 
 
+def doubled(manifest: Path) -> Path:
+    """A manifest of the same slide and of its copy, which has a byte more: the same file twice is refused."""
+    both = manifest.with_name("both.csv")
+    copy = manifest.with_name(f"{SLIDE}-copy.svs")
+    if not both.exists():
+        shutil.copyfile(manifest.with_name(f"{SLIDE}.svs"), copy)
+        with copy.open("ab") as file:
+            file.write(b"\0")
+        heading, row = manifest.read_text(encoding="utf-8").splitlines()
+        both.write_text("\n".join([heading, row, row.replace(SLIDE, f"{SLIDE}-copy")]), encoding="utf-8")
+    return both
+
+
 def bands(block: Rgb, repeats: int) -> Iterator[Rgb]:
     """The block, side by side and again and again, from top to bottom."""
     for _ in range(repeats):
@@ -132,9 +150,12 @@ def bands(block: Rgb, repeats: int) -> Iterator[Rgb]:
             yield np.tile(block[top : top + 256], (1, repeats, 1))
 
 
-def cut(manifest: Path, out: Path, mpp: Mpp, *, workers: int = 1, images: TileKind | None = None) -> None:
+def cut(
+    manifest: Path, out: Path, mpp: Mpp, *, workers: int = 1, images: TileKind | None = None, nuclei: bool = True
+) -> None:
     """The stage behind `sarcoscope tile`, in this process."""
-    summary = tile(manifest, TileConfig(out=out, cut=CutConfig(mpp=(mpp,)), workers=workers, images=images))
+    config = TileConfig(out=out, cut=CutConfig(mpp=(mpp,), nuclei=nuclei), workers=workers, images=images)
+    summary = tile(manifest, config)
     if summary.exit_code:
         raise SystemExit(f"tile: {summary.failures or summary.report.problems}")
 
@@ -154,21 +175,35 @@ def prepared(manifest: Path, folder: Path, mpp: Mpp, level: int) -> Task:
 def ours(task: Task) -> dict[str, Way]:
     """Bare decoding, then the index alone and with pictures."""
     ways: dict[str, Way] = {"bare decoding by libjpeg-turbo, 1 core": partial(bare, task, streams(task))}
-    for workers in (1, 2):
-        cores = f"{workers} core{'s' if workers > 1 else ''}"
-        ways[f"ours, index only, {cores}"] = partial(of_ours, task, workers, None)
-        ways[f"ours, index and PNG, {cores}"] = partial(of_ours, task, workers, "png")
-        ways[f"ours, index and JPEG XL, {cores}"] = partial(of_ours, task, workers, "jxl")
+    kinds: dict[str, TileKind | None] = {"index only": None, "index and PNG": "png", "index and JPEG XL": "jxl"}
+    for name, images in kinds.items():
+        ways[f"ours, {name}, 1 core"] = partial(of_ours, task, 1, images)
+    ways["ours, index without nuclei, 1 core"] = partial(of_ours, task, 1, None, nuclei=False)
+    for name, images in kinds.items():
+        ways[f"ours, {name}, 2 cores on the slide"] = partial(of_ours, task, 2, images)
+    for name, images in kinds.items():
+        ways[f"ours, {name}, 2 cores on two slides"] = partial(of_command, task, images)
     return ways
 
 
-def of_ours(task: Task, workers: int, images: TileKind | None) -> Rate:
-    """`sarcoscope tile`."""
+def of_ours(task: Task, workers: int, images: TileKind | None, *, nuclei: bool = True) -> Rate:
+    """`sarcoscope tile` on one slide."""
     with tempfile.TemporaryDirectory(dir=task.work) as out, cores(workers):
         begin, used = perf_counter(), process_time()
-        cut(task.manifest, Path(out), task.mpp, workers=workers, images=images)
+        cut(task.manifest, Path(out), task.mpp, workers=workers, images=images, nuclei=nuclei)
         clock, processor = perf_counter() - begin, process_time() - used
     return Rate(task.kept.height / clock, task.kept.height / processor if workers == 1 else None)
+
+
+def of_command(task: Task, images: TileKind | None) -> Rate:
+    """The command on two slides, a process each, from its start to its end."""
+    words = [COMMAND, "tile", doubled(task.manifest), "--mpp", f"{task.mpp:g}", "--workers", "2"]
+    with tempfile.TemporaryDirectory(dir=task.work) as out, cores(2):
+        begin = perf_counter()
+        asked = [*words, "--out", out, *(["--images", images] if images else [])]
+        subprocess.run(asked, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        clock = perf_counter() - begin
+    return Rate(2 * task.kept.height / clock)
 
 
 def streams(task: Task) -> list[bytes]:

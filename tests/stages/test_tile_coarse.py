@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sarcoscope.core.cutting import CutConfig, Method
+from sarcoscope.core.cutting import CutConfig
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.formats.tile_index import read_index
 from sarcoscope.stages.tile import TileConfig, tile
@@ -31,9 +31,3 @@ def test_a_grid_too_coarse_for_nuclei_is_cut_without_their_density(manifest: Pat
     assert coarse.height == 4
     assert coarse["nuclei"].null_count() == 4
     assert fine["nuclei"].null_count() == fine["dropped"].count()
-
-
-def test_extraction_by_score_at_such_a_scale_is_refused(manifest: Path) -> None:
-    code, index = cut(manifest, replace(CUT, mpp=(Mpp(2.0),), tile_px=128, method=Method.SCORE))
-    assert code == 2
-    assert not index.exists()
