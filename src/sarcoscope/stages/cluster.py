@@ -31,7 +31,7 @@ def run_on_cluster(
     try:
         from distributed import CancelledError, KilledWorker, as_completed  # noqa: PLC0415 - only where asked for
     except ModuleNotFoundError as error:
-        raise MissingExtraError("a cluster needs distributed", "pip install 'sarcoscope[cluster]'") from error
+        raise MissingExtraError("a cluster needs distributed", "in a checkout: pip install '.[cluster]'") from error
     with _connected(address) as client, client.as_current():
         futures = {client.submit(partial(_on_worker, work), job, pure=False): job for job in jobs}
         for future in as_completed(futures):
