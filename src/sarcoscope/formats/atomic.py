@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since some writers choose the format by it. Raises ArtifactError as
     `writing` does.
     """
-    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part{path.suffix}")
+    temporary = _draft(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -56,9 +56,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes atomically."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    """Write bytes atomically; with fewer system calls than `replacing`, since tiles come by the thousand."""
+    temporary = _draft(path)
+    with writing(path):
+        try:
+            try:
+                file = temporary.open("xb")
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = temporary.open("xb")
+            with file:
+                file.write(content)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _draft(path: Path) -> Path:
+    """A name beside `path` that nobody else takes, with its suffix."""
+    return path.with_name(f".{path.stem}-{uuid.uuid4().hex}.part{path.suffix}")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,8 +1,7 @@
 """One slide from its pixels to its folder: plan, predict, decide, write."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 import sarcoscope
 from sarcoscope.core.diagnosis import Diagnosis
-from sarcoscope.core.errors import ArtifactError, InputError, SlideError, SlideReadError, shown
+from sarcoscope.core.errors import ArtifactError, InputError, SlideError, shown
 from sarcoscope.core.geometry import Size
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.tile import Tile
@@ -36,6 +35,7 @@ from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.thumbnail import thumbnail
 from sarcoscope.stages.jobs import Listener, SlideJob
+from sarcoscope.stages.outputs import reading
 from sarcoscope.tiling.plan import TilePlan, plan_tiles
 from sarcoscope.tiling.reading import TileReader
 
@@ -202,15 +202,6 @@ class SlideDiagnoser:
 def _note_timings(record: DiagnosisRecord, steps: dict[str, float], **more: float) -> None:
     """Seconds per step under `provenance.timings`."""
     record.provenance["timings"] = {name: round(value, 3) for name, value in (steps | more).items()}
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """A drive that fails is this slide's error, not the run's."""
-    try:
-        yield
-    except OSError as error:
-        raise SlideReadError(path, f"cannot be read ({error.strerror})", "check the drive, copy it again") from error
 
 
 def refuse_other_slide(folder: Path, path: Path, files: Sequence[Path], inputs: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from sarcoscope.core.errors import ArtifactError, InputError, shown
+from sarcoscope.core.errors import ArtifactError, InputError, SlideReadError, shown
 from sarcoscope.formats.atomic import writing
 from sarcoscope.slides.file_bytes import FileBytes
 
@@ -57,6 +57,15 @@ def remove_all_drafts(folder: Path) -> None:
         for entry in folder.rglob(".*.part*"):
             if _DRAFT.fullmatch(entry.name) and entry.is_file():
                 entry.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """A drive that fails is this slide's error, not the run's."""
+    try:
+        yield
+    except OSError as error:
+        raise SlideReadError(path, f"cannot be read ({error.strerror})", "check the drive, copy it again") from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from sarcoscope.formats.tile_index import COLUMNS, place_id, read_index, read_re
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.stages.jobs import safe_id
-from sarcoscope.stages.one_slide import reading
+from sarcoscope.stages.outputs import reading
 from sarcoscope.stages.pool import Report
 from sarcoscope.tiling.appearance import measure_appearance
 from sarcoscope.tiling.cutting import CutPlan, CutTile, plan_cut, settle
