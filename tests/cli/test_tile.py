@@ -98,6 +98,11 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     assert config.methods == {"WDLPS": Method.SCORE, "UPS": Method.SCORE}
     assert cut_config(None, NOTHING, {"minimum_nuclei": 900.0}, []).score.top is None
     assert cut_config(None, NOTHING, NOTHING, []) == CutConfig()
+    file.write_text("tile_px: 256\n")
+    assert cut_config(file, NOTHING, {"minimum_nuclei": 900.0}, []).score == ScoreConfig(minimum_nuclei=900.0)
+    file.write_text("methods: {WDLPS: score}\n")
+    assert cut_config(file, {"method": "grid"}, NOTHING, []).methods == {}
+    assert cut_config(file, {"method": "grid"}, NOTHING, ["UPS"]).methods == {"UPS": Method.SCORE}
     with pytest.raises(InputError, match="layout 'spiral'"):
         cut_config(None, {"layout": "spiral"}, NOTHING, [])
 
@@ -112,6 +117,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
         (("m.csv", "--method", "dots"), "method 'dots'; give grid or score"),
         (("m.csv", "--images", "bmp"), "pictures of kind 'bmp'; give one of png, jpeg, jxl"),
         (("m.csv", "--normalise", "magic"), "unknown way of evening out 'magic'"),
+        (("m.csv", "--normalise", "even"), "there are no pictures to even out; add --images"),
         (("m.csv", "--config", "no.yaml"), "no.yaml: there is no such file"),
         (("m.csv", "--workers", -1), "workers=-1"),
     ],

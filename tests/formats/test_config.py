@@ -30,7 +30,7 @@ def test_what_is_written_comes_back(tmp_path: Path, config: CutConfig) -> None:
 def test_every_key_is_explained() -> None:
     text = config_text(CutConfig())
     assert "# Share of its side that a tile shares with the next one" in text
-    assert "  # At most so many tiles a slide and scale, the densest first." in text
+    assert "  # At most so many tiles a slide and scale, the densest first; 300 where no" in text
 
 
 def test_a_file_says_only_what_differs(tmp_path: Path) -> None:

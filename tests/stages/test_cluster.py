@@ -46,6 +46,15 @@ def test_a_cluster_writes_the_same_files(tmp_path: Path, cluster: Any) -> None:
     )
 
 
+def test_workers_in_another_folder_find_slides_and_run_all_the_same(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn_cohort(tmp_path)
+    monkeypatch.chdir(tmp_path)  # the workers stay where they were started
+    assert on_cluster(Path("manifest.csv"), Path("run"), cluster.scheduler_address).exit_code == 0
+    assert len(list((tmp_path / "run" / "tiles").glob("*.parquet"))) == 3
+
+
 def test_a_slide_that_fails_there_is_named_here(tmp_path: Path, cluster: Any) -> None:
     write_drawn(tmp_path / "d.svs", ["DDDD", "DDDD"])
     write_drawn(tmp_path / "g.svs", ["....", "...."])

@@ -103,19 +103,30 @@ def test_overlapping_tiles_stand_half_a_side_apart() -> None:
     st.sampled_from([(1.0, 0.5, 0.25), (0.5, 0.25), (2.0, 0.5), (1.0, 0.7, 0.3)]),
     st.sampled_from(["nested", "concentric"]),
     st.sampled_from([0.0, 0.25, 0.5]),
+    st.sampled_from([0.2486, 0.25, 0.2525, 0.2549]),
 )
-def test_every_tile_lies_where_its_ids_say(scales: tuple[float, ...], layout: str, overlap: float) -> None:
-    source = MemorySlide(np.full((700, 900, 3), (170, 90, 150), np.uint8), scale=Scale(mpp=Mpp(0.25), source="test"))
+def test_every_tile_lies_where_its_ids_say(scales: tuple[float, ...], layout: str, overlap: float, own: float) -> None:
+    source = MemorySlide(np.full((1000, 1100, 3), (170, 90, 150), np.uint8), scale=Scale(mpp=Mpp(own), source="test"))
     cut = config(mpp=tuple(Mpp(mpp) for mpp in scales), layout=layout, overlap=overlap, tile_px=32)
     plan = plan_cut(source, cut, Method.GRID)
     keys = Counter((one.mpp, one.tile.row, one.tile.column) for one in plan.tiles)
     assert set(keys.values()) == {1}
-    side = 32 * max(scales) / 0.25
+    reads = {one.mpp: one.read_mpp for one in plan.tiles}
+    side = 32 * reads[Mpp(max(scales))] / own
     for one in plan.tiles:
         box = one.tile.box
-        x, y = box.left + box.width / 2, box.top + box.height / 2
-        assert one.block == (int(y // side), int(x // side))
-        assert box.width == pytest.approx(32 * one.mpp / 0.25, abs=1)
+        assert box.width == pytest.approx(32 * one.read_mpp / own, abs=1)
+        if layout == "nested" or one.mpp == cut.anchor_mpp:
+            x, y = box.left + box.width / 2, box.top + box.height / 2
+            assert one.block == (int(y // side), int(x // side))
+    if layout == "concentric":
+        assert len({(one.place, one.block) for one in plan.tiles}) == len({one.place for one in plan.tiles})
+    elif not overlap and all(max(scales) % mpp == 0 for mpp in scales):  # each fine tile in the coarse one it names
+        coarse = {one.place: one.tile.box for one in plan.tiles if one.mpp == max(scales)}
+        for one in plan.tiles:
+            if outer := coarse.get(one.place):
+                assert outer.left <= one.tile.box.left
+                assert one.tile.box.right <= outer.right
 
 
 def test_a_scale_finer_than_the_slide_is_refused_or_left_out_if_asked() -> None:

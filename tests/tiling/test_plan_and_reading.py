@@ -17,7 +17,7 @@ from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.slides.memory import MemorySlide
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.tiling.plan import plan_tiles
-from sarcoscope.tiling.reading import TileReader, read_ahead
+from sarcoscope.tiling.reading import TileReader, judged_view, read_ahead
 
 CONFIG = TilingConfig(tile_px=64)
 
@@ -151,3 +151,11 @@ def test_the_real_slide_and_its_dicom_twin_have_the_same_plan(shared_slides: Pat
         (tile.box, tile.dropped) for tile in plans[1].tiles
     ]
     assert sum(tile.kept for tile in plans[0].tiles) == 8
+
+
+@pytest.mark.parametrize(("mpp", "side"), [(0.25, 32), (0.2525, 32), (0.255, 32), (0.26, 64), (0.125, 16), (0.5, 64)])
+def test_slides_that_are_cut_as_the_same_are_judged_as_the_same(mpp: float, side: int) -> None:
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    view, judged = judged_view(rgb, Mpp(mpp))
+    assert view.shape == (side, side, 3)
+    assert judged == pytest.approx(mpp * 64 / side)

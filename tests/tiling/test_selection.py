@@ -39,6 +39,12 @@ def test_limits_apply_together_the_quota_before_the_top() -> None:
     assert chosen(ScoreConfig(top=9, per_region=1, region_um=2000, minimum_nuclei=1600)) == [1, 3]
 
 
+def test_the_studys_300_is_the_limit_where_no_other_is_given() -> None:
+    assert ScoreConfig().top == 300
+    assert ScoreConfig(per_region=2).top is None
+    assert ScoreConfig(minimum_nuclei=900.0, top=7).top == 7
+
+
 def test_a_slide_without_a_good_tile_gives_none() -> None:
     none = densest(np.empty(0), np.empty((0, 2)), ScoreConfig(per_region=1))
     assert none.shape == (0,)
@@ -69,7 +75,8 @@ def test_nothing_left_out_is_denser_than_what_is_taken_of_its_region(
     [
         ({"top": 0}, "score.top=0"),
         ({"per_region": 0}, "score.per_region=0"),
-        ({"top": None}, "no limit at all"),
+        ({"minimum_nuclei": float("inf")}, "minimum_nuclei=inf"),
+        ({"region_um": float("inf")}, "region_um=inf"),
         ({"minimum_nuclei": -1.0}, "minimum_nuclei=-1"),
         ({"minimum_nuclei": float("nan")}, "minimum_nuclei=nan"),
         ({"region_um": 0.0}, "region_um=0"),

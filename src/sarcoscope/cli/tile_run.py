@@ -28,16 +28,18 @@ def cut_config(
     if "mpp" in changes:
         changes["mpp"] = tuple(parse_mpp(text) for text in changes["mpp"])
     if "method" in changes:
-        changes["method"] = _method(changes["method"])
+        changes |= {"method": _method(changes["method"]), "methods": {}}  # for all classes, whatever the file says
     if changes.get("layout") not in {None, "nested", "concentric"}:
         raise InputError(f"layout {changes['layout']!r}", "give nested or concentric")
     if score_classes:
-        changes["methods"] = {**config.methods, **dict.fromkeys(score_classes, Method.SCORE)}
+        others = {} if "method" in changes else config.methods
+        changes["methods"] = {**others, **dict.fromkeys(score_classes, Method.SCORE)}
     limits = {key: value for key, value in score.items() if value is not None}
-    if limits and "top" not in limits and {"minimum_nuclei", "per_region"} & set(limits) and file is None:
-        limits["top"] = None  # the default's limit was not asked for
     if limits:
-        changes["score"] = ScoreConfig(**{**asdict(config.score), **limits})
+        before = asdict(config.score)
+        if config.score == ScoreConfig(region_um=config.score.region_um):  # nobody asked for its limit
+            before["top"] = None
+        changes["score"] = ScoreConfig(**{**before, **limits})
     return replace(config, **changes)
 
 

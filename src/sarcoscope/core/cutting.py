@@ -1,5 +1,6 @@
 """How a cohort is cut into tiles, as data: read from a config file and saved with every tile index."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -10,6 +11,8 @@ from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.tiling import TilingConfig
 
 _DEFAULT: Final = TilingConfig()
+DEFAULT_TOP: Final = 300
+"""Tiles a slide that the study takes by score at most (paper, section 1.2.1)."""
 COARSEST_NUCLEI: Final = 1.2
 """um/px above which nuclei melt into each other."""
 _OBJECTIVE_UM: Final = 10.0
@@ -29,8 +32,8 @@ class Method(StrEnum):
 class ScoreConfig:
     """Which tiles extraction by score keeps; every limit that is given applies, the quota per region first."""
 
-    top: int | None = 300
-    """At most so many tiles a slide and scale, the densest first."""
+    top: int | None = None
+    """At most so many tiles a slide and scale, the densest first; 300 where no other limit is given."""
     minimum_nuclei: float | None = None
     """Every tile with at least so many nuclei per mm2."""
     per_region: int | None = None
@@ -43,12 +46,12 @@ class ScoreConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"score.{name}={value}", "give at least 1, or leave it out for no limit")
-        if self.minimum_nuclei is not None and not self.minimum_nuclei >= 0:
+        if self.minimum_nuclei is not None and not 0 <= self.minimum_nuclei < math.inf:
             raise InputError(f"score.minimum_nuclei={self.minimum_nuclei}", "give nuclei per mm2, 0 or more")
-        if not self.region_um > 0:
+        if not 0 < self.region_um < math.inf:
             raise InputError(f"score.region_um={self.region_um}", "give the side of a region in um")
         if self.top is None and self.minimum_nuclei is None and self.per_region is None:
-            raise InputError("score has no limit at all", "give top, minimum_nuclei or per_region")
+            object.__setattr__(self, "top", DEFAULT_TOP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

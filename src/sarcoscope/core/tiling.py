@@ -1,5 +1,6 @@
 """How a slide is cut into tiles, as data: saved in bundles and in every provenance record."""
 
+import math
 from dataclasses import dataclass
 
 from sarcoscope.core.errors import InputError
@@ -35,3 +36,5 @@ class TilingConfig:
         for name in ("minimum_tissue", "maximum_pen", "maximum_fold", "maximum_unfocused", "coarser_tolerance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}={getattr(self, name)}", "give a share between 0 and 1")
+        if not 0 <= self.minimum_sharpness < math.inf:
+            raise InputError(f"minimum_sharpness={self.minimum_sharpness}", "give 0 or more")

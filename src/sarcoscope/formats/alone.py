@@ -33,8 +33,27 @@ if sys.platform == "win32":
     def _lock(file: IO[bytes]) -> None:
         file.seek(0)
         msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+
+    def lock_at_once(file: IO[bytes]) -> bool:
+        """Lock a file that is open for writing until it is closed; False where another process holds it."""
+        file.seek(0)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
 else:
     import fcntl
 
     def _lock(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
+
+    def lock_at_once(file: IO[bytes]) -> bool:
+        """Lock a file that is open for writing until it is closed; False where another process holds it."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a drive without locks
+            return True
+        return True

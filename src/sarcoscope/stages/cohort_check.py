@@ -69,26 +69,37 @@ def check_cohort(
     if workers < 1:
         raise InputError(f"{workers} threads", "give at least 1")
     read = read_rows(manifest)
-    slides, problems = [], [*read.problems, *_absent_columns(read.columns)]
+    slides: list[CohortSlide] = []
+    bad_names: list[Problem] = []
     for one in one_a_series_a_row(read.slides):
+        slide = one
         try:
-            slides.append(replace(one, slide=safe_id(one.slide)))
+            slide = replace(one, slide=safe_id(one.slide))
+            _check_text(one.path)
         except InputError as error:
-            slides.append(one)
-            problems.append(_problem(one, "bad_name", Severity.SLIDE, error))
+            bad_names.append(_problem(slide, "bad_name", Severity.SLIDE, error))
+        slides.append(slide)
     facts: list[SlideFacts | None] = [None] * len(slides)
     if look:
         facts = list(_look(slides, workers, progress))
     checked = check(slides, facts, classes, mixed_patients=mixed_patients)
     if "label" not in read.columns:
         checked = [one for one in checked if one.kind != "no_label"]  # said once, of the column
-    named = [_with_slide(one, slides) for one in problems]
+    named = [_with_slide(one, slides) for one in (*read.problems, *_absent_columns(read.columns))]
     return CohortReport(
         manifest=manifest,
         slides=tuple(slides),
         facts=tuple(facts),
-        problems=tuple(sorted([*named, *checked], key=lambda one: one.row)),
+        problems=tuple(sorted([*named, *bad_names, *checked], key=lambda one: one.row)),
     )
+
+
+def _check_text(path: Path) -> None:
+    """Raise InputError for a file name of bytes that are no UTF-8: cohort.csv could not name it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{shown(path)} has a name that is no text in UTF-8", "rename the file") from error
 
 
 def _absent_columns(columns: Sequence[str]) -> Iterable[Problem]:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -55,8 +56,9 @@ def run_jobs(
 ) -> None:
     """Do all jobs, in this process where there is one worker or one job, else in as many spawned ones.
 
-    Jobs whose process was ended from outside are done again one at a time, after `before_retry`; one that loses its
-    process twice has `lost` for an error. Errors of ours are told and the others go on; any other ends the run.
+    Where a process is ended from outside, the jobs that were at work are done again one at a time, after
+    `before_retry`, which shows whose fault it was; one that loses its process twice has `lost` for an error. The jobs
+    that were waiting then go on side by side. Errors of ours are told and the others go on; any other ends the run.
     """
     if workers == 1 or len(jobs) == 1:
         for job in jobs:
@@ -67,13 +69,14 @@ def run_jobs(
             else:
                 hears.finished(job, done)
         return
-    left = _in_pool(jobs, work, hears, min(workers, len(jobs)))
-    if left:
-        before_retry(left)
-    for job in left:  # one at a time shows which of them it was
-        if _in_pool([job], work, hears, 1):
+    waiting = deque(jobs)
+    while waiting:
+        suspects = _in_pool(waiting, work, hears, min(workers, len(waiting)))
+        for job in suspects:
             before_retry([job])
-            hears.failed(job, lost(job))
+            if _in_pool(deque([job]), work, hears, 1):
+                before_retry([job])
+                hears.failed(job, lost(job))
 
 
 class _Sent:
@@ -123,19 +126,23 @@ def _in_worker(work: Work[Job, Done], job: Job) -> Done:
     return done
 
 
-def _in_pool(jobs: Sequence[Job], work: Work[Job, Done], hears: Hears[Job, Done], workers: int) -> list[Job]:
-    """Do the jobs in worker processes; returns those that were left when a process ended from outside."""
+def _in_pool(waiting: deque[Job], work: Work[Job, Done], hears: Hears[Job, Done], workers: int) -> list[Job]:
+    """Do waiting jobs in worker processes until none is left, or a process was ended from outside.
+
+    Takes from `waiting` what it begins; returns what was at work when a process ended.
+    """
     context = multiprocessing.get_context("spawn")
     queue, stop = context.Queue(), context.Event()
     broken: list[Job] = []
     with _pool(context, workers, queue, stop) as pool:
         running: dict[Future[Done], Job] = {}
-        for job in jobs:
-            try:
-                running[pool.submit(_in_worker, work, job)] = job
-            except (BrokenProcessPool, OSError):  # the latter where a pool breaks while it starts a process
-                broken.append(job)
-        while running:
+        while (waiting and not broken) or running:
+            while waiting and not broken and len(running) < workers:
+                job = waiting.popleft()
+                try:
+                    running[pool.submit(_in_worker, work, job)] = job
+                except (BrokenProcessPool, OSError):  # the latter where a pool breaks while it starts a process
+                    broken.append(job)
             finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             _drain(queue, hears)
             for future in finished:

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol
 
 import sarcoscope
 from sarcoscope.core.cohort import CohortSlide, Problem, Severity
 from sarcoscope.core.cutting import CutConfig
-from sarcoscope.core.errors import InputError, SarcoscopeError, SlideReadError, shown
+from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, SlideReadError, shown
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.screening import TileKey
 from sarcoscope.formats.atomic import as_json, remove, write_json
@@ -21,15 +21,23 @@ from sarcoscope.slides.tile_encoder import SUFFIX, TileKind
 from sarcoscope.stages.cluster import run_on_cluster
 from sarcoscope.stages.cohort_check import CohortReport, check_cohort
 from sarcoscope.stages.cohort_leakage import LeakageReport, check_leakage
+from sarcoscope.stages.jobs import safe_id
 from sarcoscope.stages.outputs import only_run, remove_all_drafts
 from sarcoscope.stages.pool import Done, Job, Work, run_jobs
 from sarcoscope.stages.tile_images import FOLDER as IMAGES
-from sarcoscope.stages.tile_images import ImagesJob, Pictures, remove_images, write_images
+from sarcoscope.stages.tile_images import (
+    ImagesJob,
+    Pictures,
+    check_names,
+    remove_images,
+    slides_with_images,
+    write_images,
+)
 from sarcoscope.stages.tile_one import Indexed, IndexJob, index_path, index_slide
 from sarcoscope.stages.tile_preview import FOLDER as PREVIEW
-from sarcoscope.stages.tile_preview import PreviewJob, draw_sheets, preview_slide
+from sarcoscope.stages.tile_preview import PreviewJob, draw_sheets, preview_slide, previews_of
 from sarcoscope.stages.tile_sets import rejections
-from sarcoscope.stages.tile_target import choose_look
+from sarcoscope.stages.tile_target import check_split, choose_look
 from sarcoscope.tiling.appearance import METHODS
 
 RUN_FILE: Final = "tiles.json"
@@ -64,6 +72,8 @@ class TileConfig:
             raise InputError(f"pictures of kind {self.images!r}", f"give one of {', '.join(SUFFIX)}")
         if self.normalise is not None and self.normalise not in METHODS:
             raise InputError(f"unknown way of evening out {self.normalise!r}", f"give one of {', '.join(METHODS)}")
+        if self.normalise is not None and self.images is None:
+            raise InputError("there are no pictures to even out", "add --images png, jpeg or jxl, or drop --normalise")
         if self.workers < 0:
             raise InputError(f"workers={self.workers}", "give at least 1, or 0 for every core")
         if self.classes and (strange := set(self.cut.methods) - set(self.classes)):
@@ -136,6 +146,7 @@ def tile(manifest: Path, config: TileConfig, listener: Listener | None = None) -
     Raises InputError and ArtifactError for what concerns all slides.
     """
     hears: Listener = listener or Silence()
+    config = replace(config, out=_absolute(config.out))  # workers may stand in another folder
     hears.begins("checking", 0)
     workers = config.workers or os.cpu_count() or 1
     report = check_cohort(manifest, classes=config.classes, workers=workers, mixed_patients=config.mixed_patients)
@@ -147,26 +158,27 @@ def tile(manifest: Path, config: TileConfig, listener: Listener | None = None) -
             summary.failures[one.slide or f"row {one.row}"] = _words(one)
     if report.stops:
         return summary
-    slides = list(report.usable)
+    slides = [replace(one, path=_absolute(one.path)) for one in report.usable]
     if strange := set(config.cut.methods) - {one.label for one in slides} - set(config.classes):
         hears.told(f"warning: a method is given for {', '.join(sorted(strange))}, which no slide is labelled")
+    if config.normalise:
+        check_split(config.out)
+    if config.images:
+        check_names(slides)
     with only_run(config.out):
-        _prepare(config.out, slides, hears)
+        _prepare(config.out, report, slides, hears)
         _write_run(manifest, config, summary, complete=False)
-        stage = _Stage(config, summary, hears, workers)
         try:
-            stage.index(slides)
-            done = [one for one in slides if one.slide in summary.indexed]
-            if done and (config.out / SPLIT_FILE).is_file():
-                summary.leakage = check_leakage(config.out, workers=workers)
-            if config.images and done:
-                stage.images(done, config.images)
-            if config.preview and done:
-                stage.previews(done)
+            _Stage(config, summary, hears, workers).run(slides)
         finally:
             _write_run(manifest, config, summary, complete=False)
         _write_run(manifest, config, summary, complete=True)
     return summary
+
+
+def _absolute(path: Path) -> Path:
+    """Without `..`, links left as they are: one name for one place."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links to other names
 
 
 def problem_line(manifest: Path, one: Problem) -> str:
@@ -181,18 +193,37 @@ def _words(one: Problem) -> str:
     return f"{one.slide}: {said}" if one.slide and one.slide not in said else said
 
 
-def _prepare(out: Path, slides: Sequence[CohortSlide], hears: Listener) -> None:
-    """cohort.csv of this run; what belongs to slides that are no longer of the cohort goes."""
-    stays = {index_path(out, one.slide).name for one in slides}
-    gone = sorted(path for path in (out / "tiles").glob("*.parquet") if path.name not in stays)
-    if any(read_record(path).get("kind") != "slide" for path in gone):
+def _prepare(out: Path, report: CohortReport, slides: Sequence[CohortSlide], hears: Listener) -> None:
+    """cohort.csv of this run; what belongs to slides that are no longer of the cohort goes.
+
+    A slide that is listed but cannot be used now, for a drive that is not there, keeps what it has.
+    """
+    indexes = sorted((out / "tiles").glob("*.parquet"))
+    if any(_kind(path) == "other" for path in indexes):
         raise InputError(f"{shown(out)} holds a cohort of ready-made tiles", "give another --out")
-    for path in gone:
-        remove_images(out, path.stem)
-        remove(path)
-        hears.told(f"{path.stem}: no longer in the manifest, its tiles are removed")
+    listed = {safe_id(one.slide) for one in report.slides}
+    for name in sorted({path.stem for path in indexes} | set(slides_with_images(out))):
+        if name not in listed:
+            remove_slide(out, name)
+            hears.told(f"{name}: no longer in the manifest, its tiles are removed")
     write_cohort(out, slides)
     _remove_drafts(out)
+
+
+def _kind(index: Path) -> str:
+    """'slide', 'other', or 'damaged', which is as good as none."""
+    try:
+        return "slide" if read_record(index).get("kind") == "slide" else "other"
+    except ArtifactError:
+        return "damaged"
+
+
+def remove_slide(out: Path, name: str) -> None:
+    """Take away the index, pictures and previews of a slide. Raises ArtifactError."""
+    remove_images(out, name)
+    for preview in previews_of(out, name):
+        remove(preview)
+    remove(out / "tiles" / f"{name}.parquet")
 
 
 def _remove_drafts(out: Path) -> None:
@@ -206,6 +237,17 @@ class _Stage:
     def __init__(self, config: TileConfig, summary: TileSummary, hears: Listener, workers: int) -> None:
         self._config, self._summary, self._hears, self._workers = config, summary, hears, workers
         self._taken_out: frozenset[TileKey] | None = None
+
+    def run(self, slides: Sequence[CohortSlide]) -> None:
+        """All that was asked for."""
+        self.index(slides)
+        done = [one for one in slides if one.slide in self._summary.indexed]
+        if done and (self._config.out / SPLIT_FILE).is_file():
+            self._summary.leakage = check_leakage(self._config.out, workers=self._workers)
+        if self._config.images and done:
+            self.images(done, self._config.images)
+        if self._config.preview and done:
+            self.previews(done)
 
     def index(self, slides: Sequence[CohortSlide]) -> None:
         """Every slide's tiles."""
@@ -229,6 +271,9 @@ class _Stage:
                 self._hears.told(f"warning: {done.slide}: not one tile is kept: {why}")
 
         self._run("indexing", jobs, index_slide, note)
+        for one in slides:
+            if one.slide not in self._summary.indexed and not index_path(self._config.out, one.slide).exists():
+                remove_slide(self._config.out, safe_id(one.slide))  # pictures of an index that is no more
 
     def images(self, slides: Sequence[CohortSlide], kind: TileKind) -> None:
         """Pictures of the kept tiles that no reader rejected."""
@@ -261,7 +306,9 @@ class _Stage:
             for one in slides
         ]
         self._run("previews", jobs, preview_slide, lambda _done: None)
-        draw_sheets(out, slides, rejected)
+        for slide, error in draw_sheets(out, slides, rejected).items():
+            self._summary.failures[slide] = str(error)
+            self._hears.told(f"error: {error}")
 
     def _rejected(self) -> frozenset[TileKey]:
         """What readers took out of the tiles as they are now."""
@@ -311,7 +358,7 @@ class _Told(Generic[Job, Done]):
 
 
 def _lost(job: Any) -> SarcoscopeError:
-    problem = "the process that worked on it was ended from outside, twice"
+    problem = "the processes that worked on it were ended from outside"
     return SlideReadError(job.slide.path, problem, "is there enough memory?")
 
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 import polars as pl
 
 from sarcoscope.core.cohort import CohortSlide
-from sarcoscope.core.errors import ArtifactError
+from sarcoscope.core.errors import ArtifactError, InputError
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.data.tile_pixels import Look, open_tiles
 from sarcoscope.formats.atomic import as_json, remove, write_bytes, write_json
 from sarcoscope.formats.hashing import sha256_file
-from sarcoscope.formats.tile_index import place_id, read_index
+from sarcoscope.formats.tile_index import place_id, read_index, read_record
 from sarcoscope.slides.tile_encoder import SUFFIX, TileKind, encode_tile
 from sarcoscope.stages.jobs import safe_id
 from sarcoscope.stages.pool import Report
@@ -57,7 +57,8 @@ def write_images(job: ImagesJob, report: Report) -> Pictures:
     """
     index = index_path(job.run, job.slide.slide)
     tiles = read_index(index).filter(pl.col("dropped").is_null() & ~pl.col("tile").is_in(sorted(job.rejected)))
-    folders = {mpp: f"{mpp:g}um/" for mpp in tiles["mpp"].unique()} if tiles["mpp"].n_unique() > 1 else {}
+    scales = read_record(index)["inputs"]["cut"]["mpp"]
+    folders = {mpp: f"{mpp:g}um/" for mpp in scales} if len(scales) > 1 else {}
     files = [folders.get(row["mpp"], "") + picture_name(row, job.kind) for row in tiles.iter_rows(named=True)]
     inputs = _inputs(index, job)
     note = job.run / FOLDER / f".{safe_id(job.slide.slide)}.json"
@@ -79,6 +80,20 @@ def remove_images(run: Path, slide: str) -> None:
     for file in _noted(note).get("files", []):
         remove(run / FOLDER / file)
     remove(note)
+
+
+def slides_with_images(run: Path) -> list[str]:
+    """File names of the slides that pictures were written of."""
+    return [note.name[1 : -len(".json")] for note in (run / FOLDER).glob(".*.json") if ".part" not in note.name]
+
+
+def check_names(slides: Iterable[CohortSlide]) -> None:
+    """Raise InputError where the pictures of two slides would have one name: `s_1` and `s__1`."""
+    seen: dict[str, str] = {}
+    for one in slides:
+        other = seen.setdefault(_word(one.slide).lower(), one.slide)
+        if other != one.slide:
+            raise InputError(f"pictures of {other} and of {one.slide} would have one name", "rename one of the slides")
 
 
 def picture_name(row: Mapping[str, Any], kind: TileKind) -> str:

@@ -1,5 +1,6 @@
 """Pictures of what was cut: each slide with its tiles (paper, figure 2), and sample tiles of each class."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from sarcoscope.core.cohort import CohortSlide
+from sarcoscope.core.errors import SlideError
 from sarcoscope.core.geometry import Rgb, Size
 from sarcoscope.core.screening import TileKey
 from sarcoscope.core.tile import DropReason
@@ -76,23 +78,36 @@ def preview_slide(job: PreviewJob, report: Report) -> list[Path]:
     return drawn
 
 
-def draw_sheets(run: Path, slides: Sequence[CohortSlide], rejected: frozenset[TileKey]) -> list[Path]:
-    """Draw sample tiles of each class and scale, of all its slides in turn. Raises SlideError, ArtifactError."""
-    drawn = []
+def previews_of(run: Path, name: str) -> list[Path]:
+    """Pictures of the slide whose files go by this name."""
+    ours = re.compile(re.escape(name) + r"_[0-9.e+-]+um\.png")
+    return [path for path in (run / FOLDER).glob("*.png") if ours.fullmatch(path.name)]
+
+
+def draw_sheets(run: Path, slides: Sequence[CohortSlide], rejected: frozenset[TileKey]) -> dict[str, SlideError]:
+    """Draw sample tiles of each class and scale, of all its slides in turn; slides that cannot be read, and why.
+
+    Raises ArtifactError.
+    """
+    failed: dict[str, SlideError] = {}
     for label in dict.fromkeys(one.label for one in slides):
         own = [one for one in slides if one.label == label]
         frames = {one.slide: _kept(run, one.slide, rejected) for one in own}
         scales = sorted({mpp for frame in frames.values() for mpp in frame["mpp"].unique()})
         for mpp in scales:
             sample = _sample({slide: frame.filter(pl.col("mpp") == mpp) for slide, frame in frames.items()})
-            tiles = [picture for slide, rows in sample.items() for picture in _pixels(run, slide, rows)]
+            tiles: list[tuple[Rgb, str]] = []
+            for slide, rows in sample.items():
+                try:
+                    tiles += _pixels(run, slide, rows)
+                except SlideError as error:
+                    failed[slide] = error
             path = run / FOLDER / f"class-{safe_id(label or UNLABELLED)}_{mpp:g}um.png"
             kept = sum(frame.filter(pl.col("mpp") == mpp).height for frame in frames.values())
             detail = f"{len(tiles)} of {kept:,} kept tiles at {mpp:g} um/px, from {len(sample)} of {len(own)} slides"
             notice = _notice(list(sample))
             write_bytes(path, draw_sheet(tiles, title=label or UNLABELLED, detail=f"{detail}. {notice}".strip(" .")))
-            drawn.append(path)
-    return drawn
+    return failed
 
 
 def _kept(run: Path, slide: str, rejected: frozenset[TileKey]) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """What slides are brought to when they are evened out: chosen from the training part only, and recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sarcoscope.core.cohort import CohortSlide, Part
@@ -23,11 +23,7 @@ def choose_look(run: Path, slides: Sequence[CohortSlide], method: str) -> Look:
     """
     if method not in METHODS:
         raise InputError(f"unknown way of evening out {method!r}", f"give one of {', '.join(METHODS)}")
-    repetitions = read_repetitions(run)
-    if len(repetitions) > 1:
-        problem = f"{SPLIT_FILE} holds {len(repetitions)} repetitions, and pictures have one target"
-        raise InputError(problem, "split into one part a slide; training takes a target for each repetition by itself")
-    (parts,) = repetitions.values()
+    parts = check_split(run)
     train = [one.slide for one in slides if parts.get(one.slide) is Part.TRAIN and index_path(run, one.slide).is_file()]
     looks = {slide: look for slide in train if (look := appearance_in(read_record(index_path(run, slide))))}
     if not looks:
@@ -36,3 +32,13 @@ def choose_look(run: Path, slides: Sequence[CohortSlide], method: str) -> Look:
     record = {"slides": sorted(looks), "split_sha256": sha256_file(run / SPLIT_FILE), "part": str(Part.TRAIN)}
     write_target(run / TARGET_FILE, method, target, record)
     return Look(method=method, target=target)
+
+
+def check_split(run: Path) -> Mapping[str, Part]:
+    """The part of each slide. InputError for several repetitions, ArtifactError without a split."""
+    repetitions = read_repetitions(run)
+    if len(repetitions) > 1:
+        problem = f"{SPLIT_FILE} holds {len(repetitions)} repetitions, and pictures have one target"
+        raise InputError(problem, "split into one part a slide; training takes a target for each repetition by itself")
+    (parts,) = repetitions.values()
+    return parts

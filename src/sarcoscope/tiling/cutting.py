@@ -60,20 +60,20 @@ def plan_cut(source: SlideSource, config: CutConfig, method: Method) -> CutPlan:
     scales, too_fine = _readable(source, scale, config)
     sides = {mpp: config.tile_px * read / scale.mpp for mpp, read in scales.items()}
     size = source.info.size
-    boxes = _concentric(source, config, sides) if config.layout == "concentric" else _nested(size, config, sides)
+    concentric = config.layout == "concentric"
+    boxes = _concentric(source, config, sides) if concentric else _nested(size, config, sides)
     if not any(len(found) for found, _ in boxes.values()):
-        smallest = min(sides.values())
+        smallest = sides[config.anchor_mpp] if concentric else min(sides.values())
         problem = f"{size.width}x{size.height} px is smaller than one tile ({smallest:.0f} px of level 0)"
         raise TissueError(source.path, problem, "give a larger scan")
     tissue = find_tissue(source, scale.mpp)
-    coarsest_l0 = config.tile_px * max(config.mpp) / scale.mpp
+    coarsest_l0 = max(sides.values())  # as it is read: what a slide is coarser than asked, all its scales share
     tiles = [
         tile
         for mpp, (found, cells) in boxes.items()
         for tile in _tiles(found, cells, _Cut(tissue, coarsest_l0, mpp, scales[mpp], config, method))
     ]
-    plan = CutPlan(tuple(tiles), scale, tissue, too_fine)
-    return replace(plan, tiles=_follow_anchor(plan.tiles, config)) if config.layout == "concentric" else plan
+    return CutPlan(_follow_anchor(tiles, config) if concentric else tuple(tiles), scale, tissue, too_fine)
 
 
 def settle(tiles: Sequence[CutTile], scale: Scale, config: CutConfig, method: Method) -> tuple[CutTile, ...]:
@@ -191,6 +191,8 @@ def _with_reason(one: CutTile, reason: DropReason | None) -> CutTile:
 
 
 def _follow_anchor(tiles: Sequence[CutTile], config: CutConfig) -> tuple[CutTile, ...]:
-    """Concentric tiles are kept or dropped together, as the anchor's is."""
-    reasons = {one.place: one.tile.dropped for one in tiles if one.mpp == config.anchor_mpp}
-    return tuple(_with_reason(one, reasons[one.place]) for one in tiles)
+    """Concentric tiles are kept or dropped together, as the anchor's is, and have its block."""
+    anchors = {one.place: one for one in tiles if one.mpp == config.anchor_mpp}
+    return tuple(
+        replace(_with_reason(one, anchors[one.place].tile.dropped), block=anchors[one.place].block) for one in tiles
+    )

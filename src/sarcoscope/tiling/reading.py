@@ -21,6 +21,7 @@ from sarcoscope.tiling.quality import GLASS, judge, measure
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 
+_DEFAULT: Final = TilingConfig()
 JUDGED_AT: Final = 0.5
 """um/px to which finer tiles are shrunk before they are measured: one threshold of sharpness fits all scales, and
 an objective of 40x that resolves no more than 20x does not make a slide worthless."""
@@ -42,7 +43,7 @@ class TileReader:
     def read(self, tile: Tile) -> tuple[Tile, Rgb]:
         """The tile, judged, and its pixels (tile_px, tile_px, 3). Raises SlideReadError."""
         rgb = self.source.read(tile.box, Size(self.config.tile_px, self.config.tile_px))
-        view, mpp = judged_view(rgb, self.config.mpp)
+        view, mpp = judged_view(rgb, self.config.mpp, self.config.coarser_tolerance)
         judged = judge(tile, measure(view, self.glass), self.config)
         if self.nuclei or self.hashed:
             judged = replace(
@@ -53,9 +54,12 @@ class TileReader:
         return judged, rgb
 
 
-def judged_view(rgb: Rgb, mpp: Mpp) -> tuple[Rgb, Mpp]:
-    """A tile as it is measured, and its um/px: shrunk by a whole factor where it is finer than `JUDGED_AT`."""
-    factor = int(JUDGED_AT / mpp * 1.01)
+def judged_view(rgb: Rgb, mpp: Mpp, tolerance: float = _DEFAULT.coarser_tolerance) -> tuple[Rgb, Mpp]:
+    """A tile as it is measured, and its um/px: shrunk by a whole factor where it is finer than `JUDGED_AT`.
+
+    `tolerance` is that of its scale, so that slides of 0.25 and 0.2549 um/px, cut as the same, are judged as the same.
+    """
+    factor = int(JUDGED_AT * (1 + tolerance) / mpp + 1e-9)
     if factor < 2:
         return rgb, mpp
     size = (max(1, rgb.shape[1] // factor), max(1, rgb.shape[0] // factor))
