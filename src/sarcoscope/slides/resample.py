@@ -21,6 +21,8 @@ WHITE: Final = 255
 
 _BLOCK_SIDE_LV: Final = 4096
 """Level px along one side of a block; with `_PIXEL_SIDE_LV` it keeps 255 * area of a block under 2**31."""
+_BLOCK_AREA_LV: Final = 2**21
+"""Level px of a block of a large output, whose tables would otherwise take most of the memory of a whole run."""
 _PIXEL_SIDE_LV: Final = 2048
 """Level px along one side of a single output px, beyond which the output is read finer and averaged twice."""
 _LEVEL_TOLERANCE: Final = 1e-3
@@ -157,8 +159,7 @@ def _span(start_l0: int, stop_l0: int, full_px: int, level_px: int, downsample: 
 def _blocks(across: _Span, down: _Span, out: Size) -> Iterator[Box]:
     """Boxes in output px that together are the output, each small enough to hold in memory at the level."""
     width = max(1, min(out.width, int(_BLOCK_SIDE_LV * out.width / across.length)))
-    area = _BLOCK_SIDE_LV * _PIXEL_SIDE_LV
-    height = max(1, min(out.height, int(area * out.height / down.length / (width * across.length / out.width))))
+    height = max(1, min(out.height, int(_BLOCK_AREA_LV * out.height / down.length / (width * across.length / out.width))))
     for top in range(0, out.height, height):
         for left in range(0, out.width, width):
             yield Box(left, top, min(width, out.width - left), min(height, out.height - top))
