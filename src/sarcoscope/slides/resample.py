@@ -159,7 +159,8 @@ def _span(start_l0: int, stop_l0: int, full_px: int, level_px: int, downsample: 
 def _blocks(across: _Span, down: _Span, out: Size) -> Iterator[Box]:
     """Boxes in output px that together are the output, each small enough to hold in memory at the level."""
     width = max(1, min(out.width, int(_BLOCK_SIDE_LV * out.width / across.length)))
-    height = max(1, min(out.height, int(_BLOCK_AREA_LV * out.height / down.length / (width * across.length / out.width))))
+    width_lv = width * across.length / out.width
+    height = max(1, min(out.height, int(_BLOCK_AREA_LV * out.height / down.length / width_lv)))
     for top in range(0, out.height, height):
         for left in range(0, out.width, width):
             yield Box(left, top, min(width, out.width - left), min(height, out.height - top))
