@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import SpawnContext
 from queue import Empty
@@ -134,28 +134,29 @@ def _in_pool(waiting: deque[Job], work: Work[Job, Done], hears: Hears[Job, Done]
     context = multiprocessing.get_context("spawn")
     queue, stop = context.Queue(), context.Event()
     broken: list[Job] = []
-    with _pool(context, workers, queue, stop) as pool:
-        running: dict[Future[Done], Job] = {}
-        while (waiting and not broken) or running:
-            while waiting and not broken and len(running) < workers:
-                job = waiting.popleft()
-                try:
-                    running[pool.submit(_in_worker, work, job)] = job
-                except (BrokenProcessPool, OSError):  # the latter where a pool breaks while it starts a process
-                    broken.append(job)
-            finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            _drain(queue, hears)
-            for future in finished:
-                job = running.pop(future)
-                try:
-                    done = future.result()
-                except BrokenProcessPool:
-                    broken.append(job)
-                except SarcoscopeError as error:
-                    hears.failed(job, error)
-                else:
-                    hears.finished(job, done)
-        _drain(queue, hears)
+    with closing(queue):
+        with _pool(context, workers, queue, stop) as pool:
+            running: dict[Future[Done], Job] = {}
+            while (waiting and not broken) or running:
+                while waiting and not broken and len(running) < workers:
+                    job = waiting.popleft()
+                    try:
+                        running[pool.submit(_in_worker, work, job)] = job
+                    except (BrokenProcessPool, OSError):  # the latter where a pool breaks while it starts a process
+                        broken.append(job)
+                finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                _drain(queue, hears)
+                for future in finished:
+                    job = running.pop(future)
+                    try:
+                        done = future.result()
+                    except BrokenProcessPool:
+                        broken.append(job)
+                    except SarcoscopeError as error:
+                        hears.failed(job, error)
+                    else:
+                        hears.finished(job, done)
+        _drain(queue, hears)  # the workers have ended, so that all they sent is there
     return broken
 
 
@@ -170,7 +171,6 @@ def _pool(context: SpawnContext, workers: int, queue: Any, stop: Any) -> Iterato
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        queue.close()
 
 
 def _drain(queue: Any, hears: Hears[Any, Any]) -> None:
