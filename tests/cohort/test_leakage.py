@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sarcoscope.cohort import leakage
 from sarcoscope.cohort.hashes import VARIANTS, transform, variants
 from sarcoscope.cohort.leakage import ALIKE, Gray, LeakKind, clash, likeness, near_pairs, shared
 from sarcoscope.core.cohort import CohortSlide, Part
@@ -72,7 +71,7 @@ def test_near_pairs_are_those_of_parts_that_clash_whichever_way_they_are_turned(
     assert found.within == 7
 
 
-def test_where_many_meet_by_chance_the_nearest_are_kept_and_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_many_meet_by_chance_the_nearest_are_kept_and_all_of_them() -> None:
     rng = np.random.default_rng(0)
     base = rng.integers(1, 2**64, 60, dtype=np.uint64)
     masks = np.array([(1 << bits) - 1 for bits in range(6)], np.uint64)  # copies that differ in 0 to 5 bits
@@ -80,12 +79,10 @@ def test_where_many_meet_by_chance_the_nearest_are_kept_and_all_of_them(monkeypa
     codes = np.array([0] * 60 + [1] * 60)
     signatures = [("train",), ("test",)]
     assert len(near_pairs(hashes, codes, signatures).one) == 60
-    monkeypatch.setattr(leakage, "PAIRS_MAX", 35)
-    found = near_pairs(hashes, codes, signatures)
+    found = near_pairs(hashes, codes, signatures, most=35)
     assert found.within == 2
     assert sorted(found.distance.tolist()) == [0] * 10 + [1] * 10 + [2] * 10
-    monkeypatch.setattr(leakage, "PAIRS_MAX", 9)
-    assert near_pairs(hashes, codes, signatures).within == -1
+    assert near_pairs(hashes, codes, signatures, most=9).within == -1
 
 
 def test_nothing_to_compare() -> None:

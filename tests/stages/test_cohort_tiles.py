@@ -12,7 +12,6 @@ from sarcoscope.core.geometry import Mpp
 from sarcoscope.formats.manifest import read_cohort
 from sarcoscope.formats.tile_index import read_cohort_tiles, read_record
 from sarcoscope.slides.tile_files import read_tile_file
-from sarcoscope.stages import cohort_tiles
 from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
 from sarcoscope.tiling.phash import phash
 from tests.cohorts_made import tissue, write_tile, write_tiles
@@ -215,12 +214,9 @@ def test_again_replaces_the_same_cohort_and_no_other(tmp_path: Path) -> None:
     assert len(read_cohort_tiles(run)) == 8
 
 
-def test_many_slides_are_written_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cohort_tiles, "_FILES_MAX", 1)
-    monkeypatch.setattr(cohort_tiles, "_ROWS_A_FILE", 3)
-    monkeypatch.setattr(cohort_tiles, "_ROWS_A_FRAME", 2)
+def test_many_slides_are_written_in_shards(tmp_path: Path) -> None:
     folder = write_tiles(tmp_path / "tiles")
-    cohort_from_tiles(config(folder, tmp_path / "run", slide_regex="^s(..)"))
+    cohort_from_tiles(config(folder, tmp_path / "run", slide_regex="^s(..)", most_files=1, rows_a_file=3))
     assert len(list((tmp_path / "run" / "tiles").iterdir())) == 3
     tiles = read_cohort_tiles(tmp_path / "run")
     assert tiles["tile"].to_list() == sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))

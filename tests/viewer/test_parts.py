@@ -175,11 +175,10 @@ def test_sheets_are_slides_or_where_slides_are_tiny_classes(tmp_path: Path) -> N
     assert few.sheet_of(("s00", "a/none.png")) is None
 
 
-def test_a_class_of_many_tiles_is_dealt_out_to_several_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sarcoscope.viewer.tiles.SHEET_TILES", 3)
+def test_a_class_of_many_tiles_is_dealt_out_to_several_sheets(tmp_path: Path) -> None:
     rows = [tile_row(f"s{n}", 0, 0, tile=f"t{n}", label=None if n == 7 else "LMS") for n in range(8)]
     write_tiles(tmp_path, "x", rows, kind="ready-made tiles", folder=str(tmp_path))
-    cohort = ScreenCohort(tmp_path)
+    cohort = ScreenCohort(tmp_path, sheet_tiles=3)
     assert [(sheet.name, sheet.in_use) for sheet in cohort.sheets] == [
         ("no label", 1),
         ("LMS", 3),

@@ -109,10 +109,10 @@ class NearPairs:
 
 
 class _Nearest:
-    """Pairs by their distance, at most `PAIRS_MAX`: where there are more, the widest distance goes as a whole."""
+    """Pairs by their distance, at most so many: where there are more, the widest distance goes as a whole."""
 
-    def __init__(self, within: int) -> None:
-        self.within = within
+    def __init__(self, within: int, most: int) -> None:
+        self.within, self._most = within, most
         self._found: dict[tuple[int, int], int] = {}
 
     def add(self, pairs: Iterable[tuple[int, int, int]]) -> None:
@@ -120,7 +120,7 @@ class _Nearest:
             if bits <= self.within:
                 key = (min(one, other), max(one, other))
                 self._found[key] = min(bits, self._found.get(key, bits))
-                while len(self._found) > PAIRS_MAX and self.within >= 0:
+                while len(self._found) > self._most and self.within >= 0:
                     self._narrow()
 
     def _narrow(self) -> None:
@@ -133,17 +133,24 @@ class _Nearest:
         return NearPairs(one=rows[:, 0], other=rows[:, 1], distance=rows[:, 2], within=self.within)
 
 
-def near_pairs(hashes: Hashes, codes: Places, signatures: Sequence[Signature], distance: int = DISTANCE) -> NearPairs:
+def near_pairs(
+    hashes: Hashes,
+    codes: Places,
+    signatures: Sequence[Signature],
+    distance: int = DISTANCE,
+    *,
+    most: int = PAIRS_MAX,
+) -> NearPairs:
     """Pairs of tiles whose hashes, turned or mirrored, differ in at most `distance` bits; each pair once.
 
     `codes` say which of the signatures each tile has; only tiles of signatures that clash are compared. Tiles without
-    structure are not. Chance meetings grow with the square of the tiles: beyond `PAIRS_MAX` pairs the distance is
+    structure are not. Chance meetings grow with the square of the tiles: beyond `most` pairs the distance is
     narrowed, to what `NearPairs.within` says.
     """
     usable = np.flatnonzero(hashes != np.uint64(NO_STRUCTURE))
     places = {code: usable[codes[usable] == code] for code in range(len(signatures))}
     order = sorted(places, key=lambda code: (-len(places[code]), code))
-    found = _Nearest(distance)
+    found = _Nearest(distance, most)
     for number, code in enumerate(order):
         against = [other for other in order[:number] if _clash(signatures[code], signatures[other])]
         index = np.concatenate([places[other] for other in against]) if against else usable[:0]

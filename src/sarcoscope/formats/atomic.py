@@ -68,9 +68,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             with file:
                 file.write(content)
             temporary.replace(path)
-        except BaseException:
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
 
 
 def _draft(path: Path) -> Path:

@@ -30,10 +30,6 @@ from sarcoscope.tiling.reading import ahead, judged_view
 READY_MADE: Final = "ready-made tiles"
 """`kind` in the record of such an index; `folder` is where the column `file` counts from."""
 SMALLEST_PX: Final = 16
-_FILES_MAX: Final = 2_000
-"""More slides than this are not written as a file each."""
-_ROWS_A_FILE: Final = 50_000
-_ROWS_A_FRAME: Final = 20_000
 _LITTER: Final = frozenset({"thumbs.db", "desktop.ini"})
 _SHARD: Final = "ready-made"
 
@@ -58,6 +54,10 @@ class TilesConfig:
     workers: int = 2
     force: bool = False
     """Whether another cohort in `out` may be replaced."""
+    most_files: int = 2_000
+    """More slides than this are not written as a file each."""
+    rows_a_file: int = 50_000
+    """Of the files that they are written as instead."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -260,7 +260,7 @@ def _index(
             failed[one.file] = row.problem.removeprefix(f"{shown(config.folder / one.file)}: ")
         else:
             rows.append(row | {"slide": ids[one.file]})
-        if len(rows) == _ROWS_A_FRAME:
+        if len(rows) == config.rows_a_file:
             frames.append(pl.DataFrame(rows, schema=dict(COLUMNS)))
             rows = []
         progress(number, len(names))
@@ -303,12 +303,12 @@ def _write(config: TilesConfig, index: pl.DataFrame, slides: Sequence[CohortSlid
         for name in () if same else (SPLIT_FILE, RECORD_FILE):
             remove(config.out / name)
     record = {"kind": READY_MADE, "folder": str(config.folder.resolve()), "mpp": mpp, "nuclei": config.nuclei}
-    if len(slides) <= min(_FILES_MAX, len(index) - 1):
+    if len(slides) <= min(config.most_files, len(index) - 1):
         for (slide,), tiles in index.group_by("slide", maintain_order=True):
             write_index(folder / f"{slide}.parquet", tiles, record)
     else:
-        for number, start in enumerate(range(0, len(index), _ROWS_A_FILE), start=1):
-            write_index(folder / f"{_SHARD}-{number}.parquet", index[start : start + _ROWS_A_FILE], record)
+        for number, start in enumerate(range(0, len(index), config.rows_a_file), start=1):
+            write_index(folder / f"{_SHARD}-{number}.parquet", index[start : start + config.rows_a_file], record)
     write_cohort(config.out, slides)
 
 

@@ -166,10 +166,8 @@ def _pool(context: SpawnContext, workers: int, queue: Any, stop: Any) -> Iterato
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(queue, stop))
     try:
         yield pool
-    except BaseException:
-        stop.set()
-        raise
     finally:
+        stop.set()  # heard by what is still at work, which is nothing where the block came to its end
         pool.shutdown(cancel_futures=True)
 
 

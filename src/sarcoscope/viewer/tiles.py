@@ -41,7 +41,7 @@ class Sheet:
     label: str = ""
     """The class, where it is one."""
     part: int = 0
-    """Which `SHEET_TILES` of the class."""
+    """Which sheet of the class, from 0."""
     error: str | None = None
 
     @property
@@ -94,7 +94,9 @@ class _Part:
 class ScreenCohort:
     """The sheets of a run folder. Raises ArtifactError where it holds no tiles."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, *, sheet_tiles: int = SHEET_TILES) -> None:
+        """`sheet_tiles` of a class go on one sheet, where tiles come class by class."""
+        self._sheet_tiles = sheet_tiles
         files = sorted((run / "tiles").glob("*.parquet"))
         if not files:
             raise ArtifactError(run, "holds no tiles", "run sarcoscope tile, or sarcoscope cohort from-tiles, first")
@@ -111,7 +113,7 @@ class ScreenCohort:
             if (known := self._tables.get(number)) is not None:
                 self._tables.move_to_end(number)
                 return known
-        loaded = _load(sheet)
+        loaded = _load(sheet, self._sheet_tiles)
         with self._lock:
             self._tables[number] = loaded
             while len(self._tables) > _SHEETS_KEPT:
@@ -132,7 +134,7 @@ class ScreenCohort:
                     Sheet(number=len(sheets), name=file.stem, file=file, labels={}, dropped=0, error=str(error))
                 )
                 continue
-            for part in _parts(table, ready_made=ready_made):
+            for part in _parts(table, self._sheet_tiles, ready_made=ready_made):
                 number = len(sheets)
                 sheets.append(_sheet(number, file, part))
                 if part.slide is not None:
@@ -147,7 +149,7 @@ def _is_ready_made(record: Mapping[str, Any]) -> bool:
     return record.get("kind") != "slide"
 
 
-def _parts(table: pl.DataFrame, *, ready_made: bool) -> Iterator[_Part]:
+def _parts(table: pl.DataFrame, sheet_tiles: int, *, ready_made: bool) -> Iterator[_Part]:
     slides = table["slide"].unique().sort().to_list()
     if not ready_made or table.height >= FEW_TILES * len(slides):
         for slide in slides:
@@ -155,8 +157,8 @@ def _parts(table: pl.DataFrame, *, ready_made: bool) -> Iterator[_Part]:
         return
     for label in table["label"].fill_null("").unique().sort().to_list():
         tiles = _of_label(table, label)
-        for number in range(-(-tiles.height // SHEET_TILES)):
-            yield _Part(tiles.slice(number * SHEET_TILES, SHEET_TILES), label=label, number=number)
+        for number in range(-(-tiles.height // sheet_tiles)):
+            yield _Part(tiles.slice(number * sheet_tiles, sheet_tiles), label=label, number=number)
 
 
 def _of_label(table: pl.DataFrame, label: str) -> pl.DataFrame:
@@ -178,7 +180,7 @@ def _sheet(number: int, file: Path, part: _Part) -> Sheet:
     )
 
 
-def _load(sheet: Sheet) -> SheetTiles:
+def _load(sheet: Sheet, sheet_tiles: int) -> SheetTiles:
     if sheet.error is not None:
         raise ArtifactError(sheet.file, sheet.error.removeprefix(f"{sheet.file}: "))
     record, table = read_record(sheet.file), read_index(sheet.file)
@@ -190,7 +192,7 @@ def _load(sheet: Sheet) -> SheetTiles:
         order = ["mpp", "row", "column", "tile"]
         table = table.filter(pl.col("slide") == sheet.slide).sort(order, nulls_last=True, maintain_order=True)
     else:
-        table = _of_label(table, sheet.label).slice(sheet.part * SHEET_TILES, SHEET_TILES)
+        table = _of_label(table, sheet.label).slice(sheet.part * sheet_tiles, sheet_tiles)
     size = record.get("size_l0")
     return SheetTiles(
         number=sheet.number,
