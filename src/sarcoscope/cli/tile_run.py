@@ -15,7 +15,7 @@ from sarcoscope.core.cutting import CutConfig, Method, ScoreConfig, parse_mpp
 from sarcoscope.core.errors import InputError, shown
 from sarcoscope.formats.config import read_config
 from sarcoscope.reports.wording import DROPPED_WORDS
-from sarcoscope.stages.tile import TileSummary, problem_line
+from sarcoscope.stages.tile import TileConfig, TileSummary, problem_line, tile
 from sarcoscope.stages.tile_one import Indexed
 
 
@@ -41,6 +41,19 @@ def cut_config(
             before["top"] = None
         changes["score"] = ScoreConfig(**{**before, **limits})
     return replace(config, **changes)
+
+
+def run_config(out: Path, cut: CutConfig, classes: str, asked: Mapping[str, Any]) -> TileConfig:
+    """How the run is done; `classes` are separated by commas. InputError for a value out of range."""
+    known = tuple(word.strip() for word in classes.split(",") if word.strip())
+    return TileConfig(out=out, cut=cut, classes=known, **asked)
+
+
+def run_tile(manifest: Path | None, config: TileConfig, bars: Progress) -> TileSummary:
+    """Run it under bars. InputError, ArtifactError."""
+    if manifest is None:
+        raise InputError("no manifest given", "give manifest.csv; sarcoscope cohort scan FOLDER drafts one")
+    return tile(manifest, config, Bars(bars))
 
 
 def _method(text: str) -> Method:
