@@ -50,6 +50,7 @@ bench: $(DEV)/installed .venv-histolab/installed .venv-tiatoolbox/installed
 	$(DEV)/bin/python benchmarks/quality.py
 	$(DEV)/bin/python benchmarks/nuclei.py
 	$(DEV)/bin/python benchmarks/leakage.py
+	$(DEV)/bin/python benchmarks/tile_parts.py
 	$(DEV)/bin/python benchmarks/tile.py
 	$(DEV)/bin/python benchmarks/screening.py
 
