@@ -1,4 +1,4 @@
-"""What one tile costs, part by part, on one core: reading, each measure, each way of writing it.
+"""What one tile costs, part by part, on one core: reading, each measure, each way of writing it and evening it out.
 
 Run by `make bench`; writes benchmarks/results.md. On a synthetic phantom, which is noisy, and on the real slide
 CMU-1-Small-Region where shared/data lies beside the checkout. Median over the tiles of processor time, ms.
@@ -8,6 +8,7 @@ import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +27,7 @@ from sarcoscope.phantom.cohort import demo_cohort, write_slide
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.tile_encoder import encode_tile
+from sarcoscope.tiling.appearance import METHODS, Normaliser, measure_appearance
 from sarcoscope.tiling.cutting import plan_cut
 from sarcoscope.tiling.nuclei import nuclear_density
 from sarcoscope.tiling.phash import phash
@@ -82,6 +84,16 @@ def of_slide(path: Path, turns: int) -> dict[str, tuple[float, float | None, int
             "JPEG XL, ours (lossless)": partial(encoded, "jxl"),
             "JPEG, ours (quality 90)": partial(encoded, "jpeg"),
         }
+        look = measure_appearance(pixels[:16], plan.tissue.glass)
+        assert look is not None
+        target = replace(
+            look, brightness=look.brightness + 5, saturation=(look.saturation[0] * 1.1, look.saturation[1])
+        )
+        for method in METHODS:
+            evened = Normaliser(method, look, target, plan.tissue.glass)
+            ways[f"{method}, by table"] = evened
+            ways[f"{method}, px by px"] = evened.exactly
+            ways[f"{method}, its table, once a slide"] = partial(table, evened)
         for name, way in ways.items():
             ms, made = timed(way, pixels, turns)
             size = sum(map(len, made)) / len(made) / 1024 if isinstance(made[0], bytes) else None
@@ -97,6 +109,11 @@ def read(source: SlideSource, tile: Any) -> Rgb:
 def encoded(kind: Any, rgb: Rgb) -> bytes:
     """As `tile --images` writes it."""
     return encode_tile(rgb, kind, MPP)
+
+
+def table(evened: Normaliser, rgb: Rgb) -> Rgb:
+    """A fresh normaliser's first px: its table is built for it."""
+    return Normaliser(evened.method, evened.source, evened.target, evened.glass)(rgb[:1, :1])
 
 
 def libdeflate(rgb: Rgb) -> bytes:
