@@ -69,7 +69,8 @@ def test_a_file_that_a_table_program_saved_is_read_and_added_to_in_its_own_way(
     tmp_path: Path, delimiter: str, bom: str, end: str
 ) -> None:
     file = tmp_path / "screening.csv"
-    rows = [["Decision", "Tile ", "slide", "mpp", "mine"], ["REJECT", "t;1", "s,1", "0,5", "x"], ["", "", "", "", ""]]
+    heading = ["Decision", "Tile ", "slide", "mpp", "mine", "Reader", "when"]
+    rows = [heading, ["REJECT", "t;1", "s,1", "0,5", "x", "anna", ""], [""] * 7]
     quoted = [[f'"{cell}"' if set(cell) & {";", ","} else cell for cell in row] for row in rows]
     text = bom + end.join(delimiter.join(row) for row in quoted) + end
     file.write_bytes(text.encode())
@@ -81,6 +82,23 @@ def test_a_file_that_a_table_program_saved_is_read_and_added_to_in_its_own_way(
     assert file.read_bytes().startswith(text.encode())
     assert rejected_tiles(file) == {("s,1", "t;1"), ("s1", "t2")}
     assert [one.verdict for one in read_decisions(file)] == [Verdict.REJECT, Verdict.REJECT]
+    assert [one.reader for one in read_decisions(file)] == ["anna", decision("t2").reader]
+
+
+def test_a_file_that_would_lose_who_decided_is_read_but_not_added_to(tmp_path: Path) -> None:
+    file = tmp_path / "screening.csv"
+    file.write_text("slide,tile,decision,when\ns,a,reject,\n", encoding="utf-8")
+    assert rejected_tiles(file) == {("s", "a")}
+    with pytest.raises(ArtifactError, match=r"no column 'reader' in the first line.*add the columns reader,when"):
+        append_decisions(file, [decision("b")])
+    assert file.read_text(encoding="utf-8") == "slide,tile,decision,when\ns,a,reject,\n"
+
+
+def test_old_macs_line_ends_are_named_before_anything_is_added(tmp_path: Path) -> None:
+    file = tmp_path / "screening.csv"
+    file.write_bytes(b"slide,tile,decision,reader,when\rs,a,reject,,\r")
+    with pytest.raises(ArtifactError, match="its first line cannot be read"):
+        append_decisions(file, [decision("b")])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +144,7 @@ def test_a_line_cut_off_at_any_byte_does_not_count_and_harms_no_other(tmp_path: 
 
 def test_a_last_line_without_a_line_end_that_somebody_typed_counts(tmp_path: Path) -> None:
     file = tmp_path / "screening.csv"
-    file.write_text("slide,tile,decision\ns,a,reject", encoding="utf-8")
+    file.write_text("slide,tile,reader,when,decision\ns,a,,,reject", encoding="utf-8")
     assert rejected_tiles(file) == {("s", "a")}
     append_decisions(file, [decision("b")])
     assert rejected_tiles(file) == {("s", "a"), ("s1", "b")}

@@ -69,6 +69,26 @@ def test_a_missing_file_and_an_out_that_is_an_input_are_refused(tmp_path: Path) 
     with pytest.raises(InputError, match="there is no such file"):
         merge_screening([file, tmp_path / "b.csv"], tmp_path / "m.csv")
     before = file.read_bytes()
-    with pytest.raises(InputError, match="one of the files to merge"):
+    with pytest.raises(InputError, match="is there already; give another name"):
         merge_screening([file, file], tmp_path / "." / "a.csv")
     assert file.read_bytes() == before
+
+
+def test_lines_without_a_name_are_the_files(tmp_path: Path) -> None:
+    files = [write(tmp_path / "a.csv", "", "rk"), write(tmp_path / "b.csv", "", "kk")]
+    merged = merge_screening(files, tmp_path / "m.csv")
+    assert merged.readers == ("a", "b")
+    assert (merged.rejected, merged.disputed, len(merged.pairs)) == (1, 1, 1)
+
+
+def test_decisions_about_two_cuts_of_a_slide_are_not_merged(tmp_path: Path) -> None:
+    for name, left in (("a", 0), ("b", 50)):
+        one = Decision(slide="s", tile="t", verdict=Verdict.REJECT, reader=name, left_l0=left, top_l0=0)
+        append_decisions(tmp_path / f"{name}.csv", [one])
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    with pytest.raises(InputError, match="s, t lies at 0,0 for a and at 50,0 for b; the slide was cut anew"):
+        merge_screening(files, tmp_path / "m.csv")
+    withdrawn = Decision(slide="s", tile="t", verdict=Verdict.WITHDRAWN, reader="a")
+    append_decisions(tmp_path / "a.csv", [withdrawn])
+    assert merge_screening(files, tmp_path / "m.csv").tiles == 1
+    assert [(one.left_l0, one.reader) for one in read_decisions(tmp_path / "m.csv")] == [(50, "b")]

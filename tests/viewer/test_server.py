@@ -251,11 +251,13 @@ def test_decisions_about_tiles_that_the_cohort_lacks_are_counted(tmp_path: Path)
     """A table program turns the slide 001 into 1, and its decisions would otherwise be lost without a word."""
     write_slide_run(tmp_path, "001", ["DD"])
     (tmp_path / "screening.csv").write_text(
-        "slide;tile;decision;reader\n1;r0_c0_0.5um;reject;anna\n001;r0_c1_0.5um;reject;anna\n", encoding="utf-8"
+        "slide;tile;decision;reader\n1;r0_c0_0.5um;reject;anna\n001;r0_c1_0.5um;reject;anna\n001;r9_c9_0.5um;keep;anna\n",
+        encoding="utf-8",
     )
     with screening(tmp_path, "--reader", "anna") as page:
         cohort = Asking(page).get("/api/cohort")
-        assert (cohort["strangers"], cohort["sheets"][0]["rejected"]) == (1, 1)
+        sheet = cohort["sheets"][0]
+        assert (cohort["strangers"], sheet["rejected"], sheet["decided"]) == (2, 1, 1)
 
 
 def test_decisions_about_a_tile_of_the_same_name_at_another_place_are_counted(tmp_path: Path) -> None:
@@ -267,9 +269,13 @@ def test_decisions_about_a_tile_of_the_same_name_at_another_place_are_counted(tm
         append_decisions(tmp_path / "screening.csv", [one])
     with screening(tmp_path, "--reader", "anna") as page:
         ask = Asking(page)
-        assert ask.get("/api/sheets?numbers=0")[0]["moved"] == 2
-        ask.post("/api/decisions", {"tiles": [[0, 2]], "verdict": "keep"})
-        assert ask.get("/api/sheets?numbers=0")[0]["moved"] == 1
+        shown = ask.get("/api/sheets?numbers=0")[0]
+        assert (shown["moved"], shown["columns"]["verdict"]) == (2, ["reject", None, None])
+        again = ask.post("/api/decisions", {"tiles": [[0, 2]], "verdict": "reject"})  # of what lies there now
+        assert len(again["changed"]) == 1
+        ask.post("/api/finish", {"seen": [[0, 1]]})
+        shown = ask.get("/api/sheets?numbers=0")[0]
+        assert (shown["moved"], shown["columns"]["verdict"]) == (0, ["reject", "keep", "reject"])
 
 
 def test_what_cannot_be_saved_is_not_taken_for_saved(tmp_path: Path) -> None:
@@ -279,7 +285,7 @@ def test_what_cannot_be_saved_is_not_taken_for_saved(tmp_path: Path) -> None:
         (tmp_path / "screening.csv").mkdir()
         status, content, _ = ask.raw("POST", "/api/decisions", {"tiles": [[0, 0]], "verdict": "reject"})
         assert status == 503
-        assert "cannot be written" in json.loads(content)["error"]
+        assert "cannot be read (Is a directory)" in json.loads(content)["error"]
         (tmp_path / "screening.csv").rmdir()
         assert ask.get("/api/sheets?numbers=0")[0]["columns"]["verdict"] == [None, None]
         assert ask.post("/api/undo", {})["changed"] == []

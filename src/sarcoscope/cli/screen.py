@@ -113,13 +113,11 @@ def _as_json(merged: "Merged") -> dict[str, Any]:
 
 
 def _lines(merged: "Merged") -> list[str]:
-    from sarcoscope.stages.screening_merge import NO_NAME
 
     lines = [
-        f"{name or NO_NAME}: {merged.decided[name]} tiles decided, {merged.rejected_by[name]} rejected"
-        for name in merged.readers
+        f"{name}: {merged.decided[name]} tiles decided, {merged.rejected_by[name]} rejected" for name in merged.readers
     ]
-    lines += [f"{pair.one or NO_NAME} and {pair.other or NO_NAME}: {_kappa(pair.agreement)}" for pair in merged.pairs]
+    lines += [f"{pair.one} and {pair.other}: {_kappa(pair.agreement)}" for pair in merged.pairs]
     if len(merged.readers) < 2:
         lines.append("one reader only: no kappa; each reader gives a name with sarcoscope screen --reader NAME")
     lines.append(

@@ -30,10 +30,11 @@ def current(decisions: Iterable[Decision], places: Mapping[TileKey, Place]) -> l
 
     A tile's name is its row and column; cut anew with another side or overlap, the same name is another place.
     """
-    return [one for one in decisions if one.key in places and not _moved((one.left_l0, one.top_l0), places[one.key])]
+    return [one for one in decisions if one.key in places and not moved((one.left_l0, one.top_l0), places[one.key])]
 
 
-def _moved(then: Place, now: Place) -> bool:
+def moved(then: Place, now: Place) -> bool:
+    """Whether a tile lies elsewhere now; not where one of the places is not known."""
     return any(old is not None and new is not None and old != new for old, new in zip(then, now, strict=True))
 
 

@@ -31,9 +31,10 @@ class Decision:
     """UTC, ISO 8601, as written; empty where the file does not say."""
     reason: str = ""
     mpp: float | None = None
-    """um/px, left and top in level-0 px and label stand here for people; the key is slide and tile."""
+    """um/px, for people, as the label."""
     left_l0: int | None = None
     top_l0: int | None = None
+    """Where the tile lay, level-0 px: what lies elsewhere now was not decided about."""
     label: str | None = None
 
     @property

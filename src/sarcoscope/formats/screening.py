@@ -29,6 +29,7 @@ COLUMNS: Final = (
 
 _OWN_HEADING: Final = ",".join(COLUMNS)
 _NEEDED: Final = ("slide", "tile", "decision")
+_WHO: Final = ("reader", "when")
 _DELIMITERS: Final = ",;\t"
 _HEAD_BYTES: Final = 65_536
 _TAIL_BYTES: Final = 65_536
@@ -69,17 +70,21 @@ def rejected_tiles(path: Path, rule: Rule = Rule.ANY) -> frozenset[TileKey]:
 def append_decisions(path: Path, decisions: Iterable[Decision]) -> None:
     """Add lines; when this returns they are on the disk. Any number of processes may add to one file.
 
-    Raises ArtifactError where the file cannot be written, or has a heading without the columns needed.
+    Raises ArtifactError where the file cannot be written, or has a heading without the columns needed, or without
+    those that keep who decided and when.
     """
     with alone(path), writing(path), path.open("a+b") as file:
-        if _mend_end(file) == 0:
+        if _mend_end(path, file) == 0:
             delimiter, names = ",", list(COLUMNS)
             lines = _line(names, delimiter)
         else:
             delimiter, names = _heading(path, file)
+            if lost := [name for name in _WHO if name not in names]:
+                problem = f"no column {lost[0]!r} in the first line, so who decided would be lost"
+                raise ArtifactError(path, problem, f"add the columns {','.join(_WHO)}")
             lines = ""
         lines += "".join(_line([_cells(decision).get(name, "") for name in names], delimiter) for decision in decisions)
-        file.write(lines.encode())
+        file.write(lines.encode("utf-8", "replace"))
         file.flush()
         os.fsync(file.fileno())
 
@@ -95,7 +100,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and cells; a cut-off last line is left out."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     whole = text.endswith(("\n", "\r"))
-    last = len(text.splitlines())
+    last = text.count("\n") + (not whole)
     width = 0
     try:
         for cells in reader:
@@ -186,10 +191,13 @@ def _heading(path: Path, file: IO[bytes]) -> tuple[str, list[str]]:
     file.seek(0)
     text = file.read(_HEAD_BYTES).partition(b"\n")[0].decode("utf-8-sig", "replace").rstrip("\r")
     delimiter = _delimiter(text)
-    return delimiter, _names(path, next(csv.reader([text], delimiter=delimiter), []))
+    try:
+        return delimiter, _names(path, next(csv.reader([text], delimiter=delimiter), []))
+    except csv.Error as error:
+        raise ArtifactError(path, f"its first line cannot be read ({error})", "save it as CSV UTF-8") from error
 
 
-def _mend_end(file: IO[bytes]) -> int:
+def _mend_end(path: Path, file: IO[bytes]) -> int:
     """Bytes of the file once its end is the end of a line: a cut-off line goes, a whole one gets its line end."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
@@ -199,11 +207,8 @@ def _mend_end(file: IO[bytes]) -> int:
     if len(tail) == size and (tail == codecs.BOM_UTF8 or _OWN_HEADING.encode().startswith(tail)):
         file.truncate(0)
         return 0
-    file.seek(0)
-    heading = file.read(_HEAD_BYTES).partition(b"\n")[0].decode("utf-8-sig", "replace")
-    delimiter = _delimiter(heading)
-    width = len(next(csv.reader([heading], delimiter=delimiter), []))
-    if len(tail) < size and len(_cut(tail, delimiter)) < width:
+    delimiter, names = _heading(path, file)
+    if len(tail) < size and len(_cut(tail, delimiter)) < len(names):
         file.truncate(size - len(tail))
         return size - len(tail)
     file.seek(0, os.SEEK_END)

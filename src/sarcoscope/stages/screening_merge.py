@@ -1,19 +1,17 @@
 """Several readers' files of decisions to one, with how far the readers agree."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
-from sarcoscope.cohort.screening import Rule, both_decided, consensus, standing
+from sarcoscope.cohort.screening import Rule, both_decided, consensus, moved, standing
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.screening import Decision, TileKey, Verdict
 from sarcoscope.formats.screening import read_decisions, write_decisions
 from sarcoscope.metrics.agreement import Agreement, cohen_kappa
-
-NO_NAME = "(no name)"
-"""What lines without a reader are told as."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +44,24 @@ class Merged:
 def merge_screening(files: Sequence[Path], out: Path, rule: Rule = Rule.ANY) -> Merged:
     """Write `out`: one line a tile with the verdict by `rule`, and in it who said what.
 
-    A reader of one name in two files is one person, whose decision in the later file counts. Raises InputError for a
-    file that is missing, or an `out` that is one of the files; ArtifactError for one that cannot be read.
+    A reader of one name in two files is one person, whose decision in the later file counts; lines without a name are
+    the file's. Raises InputError for a file that is missing, an `out` that is there already, and files that speak of
+    different cuts; ArtifactError for one that cannot be read.
     """
     for file in files:
         if not file.is_file():
             raise InputError(f"{file}: there is no such file", "give the screening.csv of each reader")
-        if out.exists() and file.samefile(out):
-            raise InputError(f"{out} is one of the files to merge", "give another name with --out")
-    decisions = [decision for file in files for decision in read_decisions(file)]
+    if out.exists():
+        raise InputError(f"{out} is there already", "give another name with --out: decisions are never overwritten")
+    stems = Counter(file.stem for file in files)
+    decisions = [
+        decision if decision.reader else replace(decision, reader=file.stem if stems[file.stem] == 1 else str(file))
+        for file in files
+        for decision in read_decisions(file)
+    ]
     read = standing(decisions)
     verdicts = consensus(read, rule)
-    last = {decision.key: decision for decision in decisions}
+    last = _last_that_stand(decisions, read)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     lines = [_merged_line(last[key], verdict, read, rule, when) for key, verdict in sorted(verdicts.items())]
     write_decisions(out, lines)
@@ -77,11 +81,30 @@ def merge_screening(files: Sequence[Path], out: Path, rule: Rule = Rule.ANY) -> 
     )
 
 
+def _last_that_stand(
+    decisions: Iterable[Decision], read: Mapping[str, Mapping[TileKey, Verdict]]
+) -> dict[TileKey, Decision]:
+    """The last decision about each tile that nobody took back. InputError where two speak of different places."""
+    last: dict[TileKey, Decision] = {}
+    for one in decisions:
+        if read[one.reader].get(one.key) is not one.verdict:
+            continue
+        before = last.get(one.key, one)
+        if moved((before.left_l0, before.top_l0), (one.left_l0, one.top_l0)):
+            raise InputError(
+                f"{one.slide}, {one.tile} lies at {before.left_l0},{before.top_l0} for {before.reader} and at "
+                f"{one.left_l0},{one.top_l0} for {one.reader}",
+                "the slide was cut anew between them: merge decisions about one cut",
+            )
+        last[one.key] = one
+    return last
+
+
 def _merged_line(
     decision: Decision, verdict: Verdict, read: dict[str, dict[TileKey, Verdict]], rule: Rule, when: str
 ) -> Decision:
     key = decision.key
-    said = {name or NO_NAME: one[key] for name, one in read.items() if key in one}
+    said = {name: one[key] for name, one in read.items() if key in one}
     return Decision(
         slide=decision.slide,
         tile=decision.tile,

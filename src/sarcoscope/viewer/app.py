@@ -170,7 +170,7 @@ def _add_deciding(app: FastAPI, page: _Page) -> None:
         new = [
             change
             for change in changes(finished.seen, Verdict.KEEP)
-            if change.key not in page.session.verdicts and change.tiles.table["dropped"][change.row] is None
+            if page.session.said_of(change) is None and change.tiles.table["dropped"][change.row] is None
         ]
         return JSONResponse({"changed": _told_changes(page.session.decide(new, "slide finished"))})
 
@@ -256,9 +256,8 @@ def _sheet(page: _Page, number: int, *, look: bool) -> dict[str, Any]:
     except SlideError as error:
         problem = str(error)
     doubt = disagreement(page.predictions, tiles)
-    verdicts = page.session.verdicts
     columns = {name: tiles.column(name) for name in _COLUMNS}
-    said = [verdicts.get(key) for key in tiles.tile_keys()]
+    said = page.session.said(tiles)
     return {
         "number": number,
         "name": page.cohort.sheets[number].name,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sarcoscope.cohort.screening import consensus, standing
+from sarcoscope.cohort.screening import Place, consensus, moved, standing
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.screening import Decision, TileKey, Verdict
 from sarcoscope.formats.screening import append_decisions, read_decisions
@@ -43,7 +43,7 @@ class Session:
         self._done: list[Sequence[Change]] = []
         self._seen_of_file: tuple[int, int] | None = None
         self._verdicts: dict[TileKey, Verdict] = {}
-        self._places: dict[TileKey, tuple[int | None, int | None]] = {}
+        self._places: dict[TileKey, Place] = {}
         self._readers: tuple[str, ...] = ()
         self.refresh()
 
@@ -73,11 +73,21 @@ class Session:
 
     def moved(self, tiles: SheetTiles) -> int:
         """Decisions about tiles that lay elsewhere when they were decided: the slide was cut anew since."""
+        return sum(key in self._verdicts for key in tiles.tile_keys()) - sum(v is not None for v in self.said(tiles))
+
+    def said(self, tiles: SheetTiles) -> list[Verdict | None]:
+        """What counts for each tile; None for those not decided about where they lie now."""
         places = zip(tiles.table["left_l0"].to_list(), tiles.table["top_l0"].to_list(), strict=True)
-        return sum(
-            key in self._verdicts and self._places.get(key, place) != place
-            for key, place in zip(tiles.tile_keys(), places, strict=True)
-        )
+        return [self._said(key, place) for key, place in zip(tiles.tile_keys(), places, strict=True)]
+
+    def _said(self, key: TileKey, place: Place) -> Verdict | None:
+        verdict = self._verdicts.get(key)
+        return None if verdict is None or moved(self._places.get(key, place), place) else verdict
+
+    def said_of(self, change: Change) -> Verdict | None:
+        """What counts for the tile of a change; None where it is not decided about where it lies now."""
+        table = change.tiles.table
+        return self._said(change.key, (table["left_l0"][change.row], table["top_l0"][change.row]))
 
     def decide(self, changes: Sequence[Change], reason: str = "") -> list[Change]:
         """Save decisions; those that change nothing are left out. What is returned is on the disk.
@@ -85,11 +95,12 @@ class Session:
         Raises InputError for a read-only session and for a tile that quality has dropped; ArtifactError.
         """
         with self._lock:
-            new = [change for change in changes if self._verdicts.get(change.key) is not change.verdict]
+            self.refresh()
+            new = [change for change in changes if self.said_of(change) is not change.verdict]
             for change in new:
                 if (dropped := change.tiles.table["dropped"][change.row]) is not None:
                     raise InputError(f"tile {change.key[1]} is out already: {dropped}", "reject tiles in use")
-            before = [Change(c.tiles, c.row, self._verdicts.get(c.key, Verdict.WITHDRAWN)) for c in new]
+            before = [Change(c.tiles, c.row, self.said_of(c) or Verdict.WITHDRAWN) for c in new]
             self._save(new, reason)
             if before:
                 self._done.append(before)

@@ -100,7 +100,6 @@ class ScreenCohort:
         files = sorted((run / "tiles").glob("*.parquet"))
         if not files:
             raise ArtifactError(run, "holds no tiles", "run sarcoscope tile, or sarcoscope cohort from-tiles, first")
-        self._slides: dict[str, int] = {}
         self._tiles: dict[TileKey, int] = {}
         self.sheets: Sequence[Sheet] = self._sheets(files)
         self._tables: OrderedDict[int, SheetTiles] = OrderedDict()
@@ -121,8 +120,8 @@ class ScreenCohort:
         return loaded
 
     def sheet_of(self, key: TileKey) -> int | None:
-        """The sheet on which a tile would be found; None where the cohort knows neither slide nor tile."""
-        return self._slides.get(key[0], self._tiles.get(key))
+        """The sheet on which a tile in use is found; None where there is none of that name."""
+        return self._tiles.get(key)
 
     def _sheets(self, files: Sequence[Path]) -> list[Sheet]:
         sheets: list[Sheet] = []
@@ -137,11 +136,9 @@ class ScreenCohort:
             for part in _parts(table, self._sheet_tiles, ready_made=ready_made):
                 number = len(sheets)
                 sheets.append(_sheet(number, file, part))
-                if part.slide is not None:
-                    self._slides[part.slide] = number
-                else:
-                    keys = zip(part.tiles["slide"].to_list(), part.tiles["tile"].to_list(), strict=True)
-                    self._tiles.update(dict.fromkeys(keys, number))
+                used = part.tiles.filter(pl.col("dropped").is_null())
+                keys = zip(used["slide"].to_list(), used["tile"].to_list(), strict=True)
+                self._tiles.update(dict.fromkeys(keys, number))
         return sheets
 
 
