@@ -255,6 +255,50 @@ def test_decisions_survive_a_killed_server_and_the_page_says_when_it_cannot_save
         assert rejected_tiles(tmp_path / "screening.csv") == {("one", "r0_c0_0.5um"), ("one", "r0_c1_0.5um")}
 
 
+def test_after_a_lost_decision_the_page_shows_what_is_on_the_disk(browser: Browser, tmp_path: Path) -> None:
+    write_slide_run(tmp_path, "one", ["DDDD"])
+    at_once = """keys => keys.forEach(key => document.activeElement.dispatchEvent(
+        new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true })))"""
+    with screening(tmp_path, "--reader", "anna") as page, opened(browser, page, loud=True) as tab:
+        press(tab, "Space")
+        saved(tab)
+        file = (tmp_path / "screening.csv").read_bytes()
+        (tmp_path / "screening.csv").unlink()
+        (tmp_path / "screening.csv").mkdir()
+        tab.evaluate(at_once, [" ", " ", "ArrowRight", " ", "u"])  # none is answered before the last is asked for
+        expect(tab.locator("#saved")).to_have_text("Last decision not saved")
+        expect(tab.locator("#grid .cell.rejected")).to_have_count(1)
+        (tmp_path / "screening.csv").rmdir()
+        (tmp_path / "screening.csv").write_bytes(file)
+        press(tab, "ArrowRight", "Space")
+        saved(tab)
+        expect(tab.locator("#grid .cell.rejected")).to_have_count(2)
+        assert rejected_tiles(tmp_path / "screening.csv") == {("one", "r0_c0_0.5um"), ("one", "r0_c2_0.5um")}
+
+
+def test_what_one_reader_saw_is_not_taken_for_what_another_did(browser: Browser, tmp_path: Path) -> None:
+    write_slide_run(tmp_path, "one", ["D" * 20] * 10)
+    tab = browser.new_page(viewport={"width": 1440, "height": 900})
+
+    def seen() -> int:
+        found = re.search(r"(\d+) of 200 tiles seen", tab.locator("#progress").inner_text())
+        return int(found.group(1)) if found else 0
+
+    with screening(tmp_path, "--reader", "anna") as page:
+        tab.goto(page.address)
+        expect(tab.locator("#progress")).to_contain_text(re.compile("[1-9][0-9]* of 200 tiles seen"))
+        first = seen()
+        press(tab, "End")
+        expect(tab.locator("#progress")).not_to_contain_text(f" {first} of 200 tiles seen")
+        tab.reload()
+        expect(tab.locator("#progress")).not_to_contain_text(f" {first} of 200 tiles seen")
+        port = page.port
+    with screening(tmp_path, "--reader", "ben", "--port", str(port)) as page:
+        tab.goto(page.address)  # the same tab, the same origin
+        expect(tab.locator("#progress")).to_contain_text(f" {first} of 200 tiles seen")
+        tab.close()
+
+
 def test_two_readers_at_once_write_one_file_and_see_their_own_decisions(browser: Browser, tmp_path: Path) -> None:
     write_slide_run(tmp_path, "one", ["DDDD"])
     with (

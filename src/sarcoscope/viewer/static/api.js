@@ -38,7 +38,10 @@ async function post(path, body) {
   return answerOf(response);
 }
 
-/** Writes in the order in which they were asked for; `onState` hears how many are not yet on the disk, or were lost. */
+/**
+ * Writes in the order in which they were asked for; `onState` hears how many are not yet on the disk, or were lost.
+ * What waits behind a lost one is not tried: an undo would take back something else.
+ */
 export class Saver {
   constructor(onState) {
     this.onState = onState;
@@ -51,7 +54,10 @@ export class Saver {
     if (!this.pending) this.lost = false;
     this.pending += 1;
     this.onState(this.pending, this.lost, null);
-    const done = this.chain.then(() => post(path, body));
+    const done = this.chain.then(() => {
+      if (this.lost) throw new Refused("it came behind a decision that was lost, and was not tried");
+      return post(path, body);
+    });
     this.chain = done.then(
       () => this.settle(null),
       (error) => this.settle(error),

@@ -183,7 +183,7 @@ function progress() {
   }
 }
 
-const seenTogether = (tile) => `seen ${cohort.file} ${cohort.sheets[tile.n].name}`;
+const seenTogether = (tile) => `seen by ${cohort.reader} ${cohort.file} ${cohort.sheets[tile.n].name}`;
 
 function seen(tiles) {
   const news = tiles.filter((tile) => !tile.seen && !tile.dropped);
@@ -198,16 +198,16 @@ function seen(tiles) {
 function decide(tiles, verdict, reason = "") {
   const changed = tiles.filter((tile) => !tile.dropped && tile.verdict !== verdict);
   if (!changed.length) return;
-  const before = changed.map((tile) => tile.verdict);
   for (const tile of changed) tile.verdict = verdict;
   afterChange();
   const body = { tiles: changed.map((tile) => [tile.n, tile.row]), verdict, reason };
-  saver.save("/api/decisions", body).catch(() => {
-    changed.forEach((tile, i) => {
-      if (tile.verdict === verdict) tile.verdict = before[i];
-    });
-    afterChange();
-  });
+  saver.save("/api/decisions", body).then(
+    () => changed.forEach((tile) => (tile.saved = verdict)),
+    () => {
+      for (const tile of changed) tile.verdict = tile.saved; // nothing behind a loss was saved either
+      afterChange();
+    },
+  );
 }
 
 /** Decisions have changed: tiles that are no longer shown go, the others are painted again. */
@@ -256,7 +256,7 @@ async function undo() {
   if (!open.numbers.includes(number)) await openView([number]);
   for (const [n, r, verdict] of answer.changed) {
     const tile = open.rows.get(`${n}:${r}`);
-    if (tile) tile.verdict = verdict;
+    if (tile) tile.verdict = tile.saved = verdict;
   }
   refresh(grid.current, open.rows.get(`${number}:${row}`) ?? null);
   toast(`Taken back: ${count(answer.changed.length, "decision")}.`);
@@ -272,7 +272,7 @@ async function finish() {
   } catch {
     return; // the alarm has told it
   }
-  for (const tile of looked) tile.verdict ??= "keep";
+  for (const tile of looked) tile.saved = tile.verdict ??= "keep";
   progress();
   const unseen = inUse.filter((tile) => !tile.verdict).length;
   const kept = inUse.filter((tile) => tile.verdict === "keep").length;

@@ -1,6 +1,6 @@
 // What was on the screen: it outlives a reload of the page, and goes to the file when the slide is finished.
 
-const name = (tile) => `${tile.slide} ${tile.tile}`;
+const name = (tile) => `${tile.slide} ${tile.tile} ${tile.left} ${tile.top} ${tile.width}`;
 
 /** `sheetOf(tile)` names what is kept together. */
 export function remember(tiles, sheetOf) {

@@ -19,6 +19,7 @@ export function tilesOf(n, sheet) {
     disagreement: columns.disagreement[row],
     dropped: columns.dropped[row],
     verdict: columns.verdict[row],
+    saved: columns.verdict[row], // what is on the disk; `verdict` runs ahead of it
     seen: false,
   }));
 }
