@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,7 +134,10 @@ def test_from_tiles_to_a_split_that_leaks(tmp_path: Path) -> None:
 
     (folder / "B" / "broken.png").unlink()
     write_tile(folder / "A" / "copy.jpg", tissue(0))
-    assert run("from-tiles", folder, "--out", tmp_path / "run", "--mpp", 0.5).returncode == 0
+    done = run("from-tiles", folder, "--out", tmp_path / "run", "--mpp", 0.5)
+    assert done.returncode == 2
+    assert "split.csv: is of other slides, patients, labels or batches than these tiles; move it away" in done.stderr
+    assert run("from-tiles", folder, "--out", tmp_path / "run", "--mpp", 0.5, "--force").returncode == 0
     assert run("split", tmp_path / "run", "--seed", 1).returncode in {0, 1}
     path = tmp_path / "run" / "split.csv"
     lines = [line for line in path.read_text().splitlines() if not line.startswith(("A_copy", "A_sA0_0"))]
@@ -197,3 +202,20 @@ def test_help_names_every_command() -> None:
     for name in ("scan", "check", "from-tiles", "split", "leakage"):
         assert name in done.stdout
         assert run(name, "--help").returncode == 0
+
+
+def test_interrupted_from_tiles_has_changed_nothing_and_says_so(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles", per_class=20)
+    for number in range(600):
+        shutil.copy(folder / "A" / "sA0_0.png", folder / "A" / f"more{number}.png")
+    words = ["cohort", "from-tiles", str(folder), "--out", str(tmp_path / "run"), "--mpp", "0.5"]
+    environment = {**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100"}
+    with subprocess.Popen([COMMAND, *words], stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        process.stderr.read(1)  # the bar begins: it is at work
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "interrupted: nothing was finished; run the same command again" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()

@@ -38,8 +38,8 @@ def test_ids_differ_by_more_than_case() -> None:
 
 def test_a_pattern_with_one_name_for_many() -> None:
     (problem,) = check([slide(2, "a"), slide(2, "a")], [None, None])
-    assert problem.problem == "its pattern matches several slides, all called 'a'"
-    assert problem.advice == "leave 'slide' empty"
+    assert problem.problem == "its pattern matches several slides called 'a'"
+    assert problem.advice == "leave 'slide' empty, or name each in a row of its own"
 
 
 def test_equal_contents_are_told_with_the_first_row() -> None:
@@ -60,6 +60,12 @@ def test_without_a_list_labels_are_compared_with_one_another() -> None:
     slides = [slide(2, label="LMS"), slide(3, label="lms"), slide(4, label="L MS"), slide(5, label="LMS")]
     slides.append(slide(6, label="UPS"))
     assert found(slides) == [(3, "label_spelling", Severity.COHORT), (4, "label_spelling", Severity.COHORT)]
+
+
+def test_a_patient_or_batch_in_two_spellings_would_be_two() -> None:
+    slides = [slide(row, patient=patient, batch=batch) for row, patient, batch in (
+        (2, "P01", "b1"), (3, "P01", "b1"), (4, "p01", "B1"), (5, "P 02", "b2"))]  # fmt: skip
+    assert found(slides) == [(4, "batch_spelling", Severity.COHORT), (4, "patient_spelling", Severity.COHORT)]
 
 
 def test_a_missing_label() -> None:

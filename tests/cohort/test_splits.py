@@ -66,6 +66,13 @@ def test_counts_for_test_set_1_are_of_slides_and_may_leave_fewer_with_a_warning(
     assert Part.TEST1 not in {part for name, part in parts.items() if name.startswith("B")}
 
 
+def test_counts_are_met_where_whole_patients_can_meet_them() -> None:
+    slides = [slide(f"s{number}", "A", patient) for number, patient in enumerate("PPQQQRR")]  # 2, 3 and 2 slides
+    for seed in range(12):
+        dealt = split_cohort(slides, SplitConfig(test1={"A": 3}, seed=seed))
+        assert counted(dealt.repetitions[SINGLE])["test1"] == 3
+
+
 def test_counts_leave_patients_whole() -> None:
     slides = [slide(f"s{number}", "A", f"P{number // 2}") for number in range(8)]  # four patients of two slides
     dealt = split_cohort(slides, SplitConfig(test1={"A": 3}))

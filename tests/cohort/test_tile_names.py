@@ -37,8 +37,12 @@ def test_our_own_pictures_need_no_expression() -> None:
     assert tile_names([file], Ids()) == [
         TileName(file=file, label="WDLPS", slide="slide-7", row=3, column=14, left_l0=7168, top_l0=-1536, mpp=0.5)
     ]
-    mixed = tile_names([file, "WDLPS/other.png"], Ids())
-    assert [one.slide for one in mixed] == [None, None]
+    with pytest.raises(InputError, match="1 of 2 files are not named as pictures of sarcoscope tile"):
+        tile_names([file, "WDLPS/other.png"], Ids())
+    assert [one.slide for one in tile_names([file, "W/other.png"], Ids(slide_regex=r"(slide-7|other)"))] == [
+        "slide-7",
+        "other",
+    ]
 
 
 def test_a_table_goes_first_by_path_or_by_bare_name() -> None:
@@ -53,6 +57,10 @@ def test_a_table_goes_first_by_path_or_by_bare_name() -> None:
         (Ids(slide_regex="(nix)"), r"2 of 2 files get no id, e.g. A/1.png, A/2.png"),
         (Ids(table={"1.png": {"slide": "s"}}), "1 of 2 files get no id, e.g. A/2.png"),
         (Ids(patient_regex="^1"), "1 of 2 files get no id"),
+        (
+            Ids(table={"1.png": {"slide": "", "patient": ""}, "2.png": {"slide": "s"}}),
+            "1 of 2 files get no id, e.g. A/1",
+        ),
         (Ids(slide_regex="("), "--slide-regex '\\(' is no regular expression"),
         (Ids(patient_regex="["), "--patient-regex"),
     ],
@@ -75,3 +83,8 @@ def test_a_tile_that_is_a_slide_of_its_own_goes_by_its_path() -> None:
     long = [slide_of_its_own("A/" + "x" * 200 + end) for end in ("1.png", "2.png")]
     assert long[0] != long[1]
     assert max(map(len, long)) < 120
+
+
+def test_a_bare_name_of_two_files_is_refused() -> None:
+    with pytest.raises(InputError, match=r"0\.png of the table is the name of 2 files; give paths"):
+        tile_names(["A/0.png", "B/0.png"], Ids(table={"0.png": {"slide": "s"}}))

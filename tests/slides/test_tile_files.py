@@ -38,6 +38,10 @@ def test_gray_is_rgb_and_transparent_is_white(tmp_path: Path) -> None:
     assert np.unique(read_tile_file(tmp_path / "a.png")).tolist() == [70]
     (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(gray, lossless=True))
     assert np.unique(read_tile_file(tmp_path / "a.jxl")).tolist() == [70]
+    opaque = np.stack([gray, np.full_like(gray, 255)], axis=-1)
+    (tmp_path / "c.jxl").write_bytes(imagecodecs.jpegxl_encode(opaque, lossless=True))
+    assert read_tile_file(tmp_path / "c.jxl").shape == (*gray.shape, 3)
+    assert np.unique(read_tile_file(tmp_path / "c.jxl")).tolist() == [70]
     clear = np.dstack([np.full((20, 20, 3), 10, np.uint8), np.zeros((20, 20), np.uint8)])
     Image.fromarray(clear).save(tmp_path / "b.png")
     (tmp_path / "b.jxl").write_bytes(imagecodecs.jpegxl_encode(clear, lossless=True))

@@ -14,6 +14,7 @@ from PIL import Image
 from sarcoscope.cohort.leakage import LeakKind
 from sarcoscope.core.cohort import CohortSlide, Part
 from sarcoscope.core.geometry import Box, Mpp, Rgb, Size
+from sarcoscope.formats.manifest import write_cohort
 from sarcoscope.formats.split import write_split
 from sarcoscope.formats.tile_index import read_cohort_tiles
 from sarcoscope.slides.opening import open_slide
@@ -259,3 +260,14 @@ def test_an_index_without_hashes_is_said(slides: list[CohortSlide], tmp_path: Pa
     report = check_leakage(run)
     assert (report.tiles, report.without_hash) == (0, 3)
     assert pl.read_csv(run / "leakage.csv").is_empty()
+
+
+def test_where_nothing_can_be_read_nothing_is_said_to_be_sound(tmp_path: Path) -> None:
+    slides = [CohortSlide(slide=f"s{n}", path=tmp_path / f"s{n}.svs", label="A", patient=f"p{n}") for n in range(4)]
+    write_cohort(tmp_path, slides)
+    write_split(tmp_path, slides, {"part": {f"s{n}": (Part.TRAIN, Part.TEST)[n % 2] for n in range(4)}}, CONFIG)
+    report = check_leakage(tmp_path)
+    assert (report.unread, report.whole, report.exit_code) == (4, False, 2)
+    write_drawn(tmp_path / "s0.svs", ["DD", "DD"])
+    report = check_leakage(tmp_path)
+    assert (report.unread, report.whole, report.exit_code) == (3, False, 0)

@@ -83,6 +83,7 @@ def test_a_folder_without_slides(tmp_path: Path) -> None:
         ([("A",), ("A",), ("B",)], [None] * 3),  # more than half as many folders as slides
         ([("x", "A"), ("y", "A"), ("x", "B"), ("y", "B")], ["A", "A", "B", "B"]),
         ([("A", "u1"), ("A", "u2"), ("B", "u3"), ("B", "u4")], ["A", "A", "B", "B"]),  # a folder a slide below
+        ([(c, f"{c}{p}") for c in "AB" for p in (1, 1, 2, 2)], ["A"] * 4 + ["B"] * 4),  # a folder a patient below
         ([("u1",), ("u2",), ("u3",), ("u4",)], [None] * 4),
         ([(), ("A",), ("A",), ("B",)], [None] * 4),
         ([("A",)] * 4, [None] * 4),

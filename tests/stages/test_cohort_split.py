@@ -150,3 +150,35 @@ def test_classes_without_validation_or_test_are_told(tmp_path: Path) -> None:
     path.write_text("slide,path,label\n" + "\n".join(lines))
     result = split_run(SplitAsk(source=path, out=tmp_path / "run"))
     assert result.warnings == ("UPS has no slide to test on", "WDLPS has no slide to validate or test on")
+
+
+def test_a_run_folder_of_slides_is_checked_when_it_is_split_in_place(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    split_run(SplitAsk(source=manifest(tmp_path, batches=1), out=run))
+    cohort = run / "cohort.csv"
+    cohort.write_text(cohort.read_text().replace("UPS3,UPS1,", "UPS3,LMS1,"))
+    with pytest.raises(ArtifactError, match="patient 'LMS1' is 'LMS' here and 'UPS'"):
+        split_run(SplitAsk(source=run, force=True))
+    assert split_run(SplitAsk(source=run, force=True, mixed_patients=True)).exit_code == 0
+
+
+def test_the_run_folders_own_list_is_no_manifest_for_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    split_run(SplitAsk(source=manifest(tmp_path, batches=1), out=run))
+    with pytest.raises(InputError, match="is the run folder's own; give the folder"):
+        split_run(SplitAsk(source=run / "cohort.csv", out=run))
+
+
+def test_how_pooled_tiles_were_dealt_is_not_guessed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    split_run(SplitAsk(source=manifest(tmp_path, batches=1), out=run, pooled=("UPS",), seed=7))
+    assert read_split(run).seed == 7
+    (run / "split.json").unlink()
+    with pytest.raises(ArtifactError, match=r"split\.json: is absent, and how the pooled slides' tiles were dealt out"):
+        read_split(run)
+
+
+def test_a_split_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run" / "split.csv").mkdir(parents=True)
+    with pytest.raises(ArtifactError, match=r"split\.csv: cannot be read"):
+        split_run(SplitAsk(source=manifest(tmp_path, batches=1), out=tmp_path / "run"))

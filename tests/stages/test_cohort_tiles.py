@@ -204,8 +204,15 @@ def test_again_replaces_the_same_cohort_and_no_other(tmp_path: Path) -> None:
     assert read_cohort_tiles(run).equals(first)
     assert (run / "split.csv").exists()
     write_tile(folder / "A" / "new.png", tissue(70))
-    cohort_from_tiles(config(folder, run, nuclei=False))
-    assert not (run / "split.csv").exists()  # of other slides
+    (run / "split.csv").write_text("slide,part\nedited,train\n")
+    with pytest.raises(ArtifactError, match="is of other slides, patients"):
+        cohort_from_tiles(config(folder, run, nuclei=False))
+    assert "edited" in (run / "split.csv").read_text()
+    assert read_cohort_tiles(run).equals(first)
+    with pytest.raises(ArtifactError, match="is of other slides, patients"):  # the same tiles, other patients
+        cohort_from_tiles(config(folder, run, patient_regex="^(s[AB]|new)"))
+    cohort_from_tiles(config(folder, run, nuclei=False, force=True))
+    assert not (run / "split.csv").exists()
     assert read_cohort_tiles(run)["nuclei"].null_count() == 9
     other = config(write_tiles(tmp_path / "others"), run)
     with pytest.raises(ArtifactError, match="holds a cohort that was not made from this folder"):

@@ -31,6 +31,7 @@ MixedPatients = Annotated[
     bool, typer.Option("--mixed-patients", help="A patient may have tumours of several classes: warn only.")
 ]
 _MOST = 12
+_NOTHING = "nothing was finished; run the same command again"
 
 
 @app.command("scan")
@@ -51,7 +52,7 @@ def scan(
 
     Slides are known by their content. Labels are drafted where slides lie one folder per class.
     """
-    with errors_told(as_json=as_json, debug=debug):
+    with errors_told(as_json=as_json, debug=debug, interrupted=_NOTHING):
         from sarcoscope.stages import cohort_scan
 
         cohort_scan.check_free(out, force=force)
@@ -96,7 +97,7 @@ def check(
 
     Exit code 0: nothing but warnings; 1: problems; 2: nothing could be checked.
     """
-    with errors_told(as_json=as_json, debug=debug):
+    with errors_told(as_json=as_json, debug=debug, interrupted=_NOTHING):
         from sarcoscope.stages.cohort_check import check_cohort
 
         with _bar("slides") as progress:
@@ -137,7 +138,7 @@ def from_tiles(
 
     Exit code 0: all tiles were read; 1: some were not; 2: none were, or wrong usage.
     """
-    with errors_told(as_json=as_json, debug=debug):
+    with errors_told(as_json=as_json, debug=debug, interrupted=_NOTHING):
         from sarcoscope.core.geometry import Mpp
         from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
 
@@ -223,7 +224,7 @@ def leakage(
 
     Exit code 0: none; 1: some, listed in RUN/leakage.csv; 2: nothing could be checked.
     """
-    with errors_told(as_json=as_json, debug=debug):
+    with errors_told(as_json=as_json, debug=debug, interrupted=_NOTHING):
         from sarcoscope.stages.cohort_leakage import check_leakage
 
         with err.status("reading") as status:

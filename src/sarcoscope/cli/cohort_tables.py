@@ -77,12 +77,7 @@ def _cell(cell: Mapping[str, int] | None, *, patients: bool) -> Text:
 
 def leakage_words(report: "LeakageReport", run: Path) -> None:
     """What was compared, and what stands in two parts."""
-    compared = f"compared {report.slides} slides and {report.tiles} tiles"
-    if report.without_structure:
-        compared += f" ({report.without_structure} more have no structure to be known by)"
-    if report.within is not None:
-        compared += f"; pairs within {max(0, report.within)} of 64 bits were looked at"
-    say(compared)
+    say(_compared(report))
     for count, words in (
         (report.pooled_tiles, "tiles are of pooled classes, and part by design: results on them are optimistic"),
         (report.without_hash, "tiles have no hash and were not compared: run sarcoscope tile again"),
@@ -92,12 +87,29 @@ def leakage_words(report: "LeakageReport", run: Path) -> None:
     ):
         if count:
             tell(f"warning: {count} {words}")
+    if report.leaks:
+        _show_leaks(report, run)
+    elif report.exit_code == 2:
+        tell("error: nothing could be compared; check the paths in cohort.csv and the drive")
+    elif report.complete:
+        whole = "nothing that belongs together stands in two parts"
+        say(f"no leakage: {whole}" if report.whole else "no leakage among what was compared, which is not all")
     if not report.complete:
         tell("error: so many tiles are alike that the list was cut short: look for folders that were copied")
-    if not report.leaks:
-        if report.complete:
-            say("no leakage: nothing that belongs together stands in two parts")
-        return
+
+
+def _compared(report: "LeakageReport") -> str:
+    compared = f"compared {report.slides} slides and {report.tiles} tiles"
+    if report.without_structure:
+        compared += f" ({report.without_structure} more have no structure to be known by)"
+    if report.within is not None:
+        compared += f"; pairs within {max(0, report.within)} of 64 bits were looked at"
+    if report.narrowed:
+        compared += ", fewer than usual, since very many tiles are alike"
+    return compared
+
+
+def _show_leaks(report: "LeakageReport", run: Path) -> None:
     kinds = Counter(str(one.kind) for one in report.leaks)
     words = ", ".join(f"{count} by {kind}" for kind, count in kinds.items())
     tell(f"error: LEAKAGE, {len(report.leaks)} pairs in two parts: {words}; all in {run / 'leakage.csv'}")

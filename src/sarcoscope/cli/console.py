@@ -23,6 +23,7 @@ err = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
 
 _INTERRUPTED = 130
+_KEPT = "what was finished is kept; run the same command again to go on"
 
 
 def print_json(value: Any) -> None:
@@ -46,8 +47,11 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def errors_told(*, as_json: bool, debug: bool) -> Iterator[None]:
-    """Tell our own errors in one line and leave with the documented exit code; others are bugs and show themselves."""
+def errors_told(*, as_json: bool, debug: bool, interrupted: str = _KEPT) -> Iterator[None]:
+    """Tell our own errors in one line and leave with the documented exit code; others are bugs and show themselves.
+
+    `interrupted` is what becomes of the work where somebody presses Ctrl-C.
+    """
     try:
         yield
     except SarcoscopeError as error:
@@ -55,7 +59,7 @@ def errors_told(*, as_json: bool, debug: bool) -> Iterator[None]:
         code, words = 2, str(error)
     except KeyboardInterrupt as error:
         problem, code = error, _INTERRUPTED
-        words = "interrupted: what was finished is kept; run the same command again to go on"
+        words = f"interrupted: {interrupted}"
     else:
         return
     if debug:

@@ -80,7 +80,8 @@ def _ids(slides: Iterable[CohortSlide]) -> Iterator[Problem]:
             problem = f"the slide of row {other.row} is called {other.slide!r} too"
             advice = "give each slide a name of its own"
             if other.row == one.row:
-                problem, advice = f"its pattern matches several slides, all called {one.slide!r}", "leave 'slide' empty"
+                problem = f"its pattern matches several slides called {one.slide!r}"
+                advice = "leave 'slide' empty, or name each in a row of its own"
             yield _about(one, "duplicate_slide", Severity.COHORT, problem, advice)
 
 
@@ -113,19 +114,27 @@ def _contents(slides: Iterable[CohortSlide], facts: Iterable[SlideFacts | None])
 
 
 def _labels(slides: Sequence[CohortSlide], classes: Sequence[str]) -> Iterator[Problem]:
-    spellings: dict[str, Counter[str]] = {}
-    for one in slides:
-        if one.label is not None:
-            spellings.setdefault(_plain(one.label), Counter())[one.label] += 1
     for one in slides:
         if one.label is None:
             yield _about(one, "no_label", Severity.SLIDE, "no label", "fill the column 'label'")
-        elif classes:
-            if one.label not in classes:
-                yield _about(one, "unknown_class", Severity.SLIDE, *_unknown("class", one.label, classes))
-        elif (usual := _usual(spellings[_plain(one.label)])) != one.label:
-            problem = f"label {one.label!r} differs from {usual!r} of other rows by case or spaces only"
-            yield _about(one, "label_spelling", Severity.COHORT, problem, "spell a class one way")
+        elif classes and one.label not in classes:
+            yield _about(one, "unknown_class", Severity.SLIDE, *_unknown("class", one.label, classes))
+    if not classes:
+        yield from _spellings(slides, "label", [one.label for one in slides])
+    yield from _spellings(slides, "patient", [one.patient for one in slides])
+    yield from _spellings(slides, "batch", [one.batch for one in slides])
+
+
+def _spellings(slides: Sequence[CohortSlide], column: str, values: Sequence[str | None]) -> Iterator[Problem]:
+    """One class, patient or batch that is written in two ways would count as two, and could stand in two parts."""
+    spellings: dict[str, Counter[str]] = {}
+    for value in values:
+        if value is not None:
+            spellings.setdefault(_plain(value), Counter())[value] += 1
+    for one, value in zip(slides, values, strict=True):
+        if value is not None and (usual := _usual(spellings[_plain(value)])) != value:
+            problem = f"{column} {value!r} differs from {usual!r} of other rows by case or spaces only"
+            yield _about(one, f"{column}_spelling", Severity.COHORT, problem, f"spell each {column} one way")
 
 
 def _components(slides: Sequence[CohortSlide], classes: Sequence[str]) -> Iterator[Problem]:

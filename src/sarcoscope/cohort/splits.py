@@ -237,13 +237,15 @@ def _test1(
 
 
 def _so_many_slides(drawn: Sequence[_Group], stratum: str, count: int) -> tuple[list[_Group], list[str]]:
-    """Groups, in the order drawn, that hold `count` slides together; one that would be too many is passed over."""
-    taken: list[_Group] = []
-    wanting = count
+    """Groups that hold `count` slides together, or as many as whole groups can; those drawn first where they can."""
+    ways: dict[int, list[_Group]] = {0: []}
     for group in drawn:
-        if len(group.slides) <= wanting:
-            taken.append(group)
-            wanting -= len(group.slides)
+        for total, chosen in sorted(ways.items(), reverse=True):
+            more = total + len(group.slides)
+            if more <= count and more not in ways:
+                ways[more] = [*chosen, group]
+    taken = ways[max(ways)]
+    wanting = count - max(ways)
     warnings = []
     if wanting:
         warnings.append(

@@ -1,6 +1,7 @@
 """What the names of ready-made tiles say of them: rules over paths below the cohort's folder, as text with '/'."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -67,7 +68,9 @@ def tile_names(files: Sequence[str], ids: Ids) -> list[TileName]:
     Raises InputError with examples where a table or an expression says nothing of some of them.
     """
     slides, patients = _compiled("--slide-regex", ids.slide_regex), _compiled("--patient-regex", ids.patient_regex)
-    own = ids.table is None and slides is None and all(OWN_NAME.fullmatch(_base(file)) for file in files)
+    own = ids.table is None and slides is None and _are_own(files)
+    if ids.table is not None:
+        _check_bare(files, ids.table)
     found = [_own(file, ids.batch) if own else _named(file, ids, slides) for file in files]
     if patients is not None:
         found = [one and _with_patient(one, patients) for one in found]
@@ -77,6 +80,26 @@ def tile_names(files: Sequence[str], ids: Ids) -> list[TileName]:
             "mend the table or the expression, or move these files away",
         )
     return [one for one in found if one is not None]
+
+
+def _are_own(files: Sequence[str]) -> bool:
+    """Whether they are pictures of `tile --images`. InputError where some are, and others would cost all their ids."""
+    strange = [file for file in files if not OWN_NAME.fullmatch(_base(file))]
+    if strange and len(strange) < len(files):
+        raise InputError(
+            f"{len(strange)} of {len(files)} files are not named as pictures of sarcoscope tile, as the others are, "
+            f"e.g. {', '.join(strange[:_SOME])}",
+            "move them away, or say with --slide-regex or --ids what the slides are",
+        )
+    return not strange
+
+
+def _check_bare(files: Iterable[str], table: Mapping[str, object]) -> None:
+    """InputError where one bare name of the table is the name of several files."""
+    counts = Counter(_base(file) for file in files if file not in table and _base(file) in table)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        problem = f"{twice[0]} of the table is the name of {counts[twice[0]]} files"
+        raise InputError(problem, "give paths below the folder, e.g. CLASS/NAME")
 
 
 def slide_of_its_own(file: str, longest: int = 80) -> str:
@@ -136,6 +159,8 @@ def _named(file: str, ids: Ids, slides: re.Pattern[str] | None) -> TileName | No
             patient=row.get("patient") or None,
             batch=row.get("batch") or ids.batch,
         )
+        if slides is None and not plain.slide and not plain.patient:
+            return None
     if slides is None or plain.slide:
         return plain
     match = slides.search(_base(file))

@@ -116,6 +116,11 @@ def read_split(run: Path, fold: str = "") -> Split:
         raise ArtifactError(run / SPLIT_FILE, f"no column {fold!r}", f"the repetitions are: {known}")
     parts = repetitions[fold] if fold else next(iter(repetitions.values()))
     if not (run / RECORD_FILE).is_file():
+        if Part.POOLED in parts.values():
+            problem = "is absent, and how the pooled slides' tiles were dealt out stands there"
+            raise ArtifactError(
+                run / RECORD_FILE, problem, "restore it, or split again with the same --seed and --pooled"
+            )
         return Split(parts=parts)
     record = read_split_record(run)
     try:

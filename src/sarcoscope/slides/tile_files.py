@@ -45,11 +45,14 @@ def _jxl(path: Path) -> Rgb:
         pixels = np.asarray(imagecodecs.jpegxl_decode(path.read_bytes()))
     except (*DECODER_ERRORS, imagecodecs.JpegxlError) as error:
         raise SlideReadError(path, f"damaged or cut short ({error})", _AGAIN) from error
-    if pixels.dtype != np.uint8 or pixels.ndim not in {2, 3} or pixels.shape[0] * pixels.shape[1] > FLAT_PX_MAX:
+    known = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] <= 4)
+    if pixels.dtype != np.uint8 or not known or pixels.shape[0] * pixels.shape[1] > FLAT_PX_MAX:
         problem = f"a JPEG XL image of shape {pixels.shape} {pixels.dtype}"
         raise SlideOpenError(path, problem, "save it as 8-bit RGB")
     if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
+        pixels = pixels[..., None]
+    if pixels.shape[2] < 3:  # gray, with or without opacity
+        pixels = np.concatenate([np.repeat(pixels[..., :1], 3, axis=2), pixels[..., 1:]], axis=2)
     if pixels.shape[2] == 4:
         alpha = pixels[..., 3:].astype(np.uint16)
         pixels = ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

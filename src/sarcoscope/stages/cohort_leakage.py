@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from io import StringIO
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from sarcoscope.cohort.hashes import NO_STRUCTURE, Places
-from sarcoscope.cohort.leakage import ALIKE, Leak, LeakKind, clash, likeness, near_pairs, shared
+from sarcoscope.cohort.leakage import ALIKE, DISTANCE, Leak, LeakKind, clash, likeness, near_pairs, shared
 from sarcoscope.cohort.splits import Split, group_key
 from sarcoscope.core.cohort import CohortSlide
 from sarcoscope.core.errors import SlideError
@@ -69,9 +68,21 @@ class LeakageReport:
         return self.within is None or self.within >= 0
 
     @property
+    def narrowed(self) -> bool:
+        """Whether so many tiles are alike that nearer hashes than usual were asked for."""
+        return self.within is not None and self.within < DISTANCE
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that is there was compared, as far as it has something to be known by."""
+        return not (self.unread or self.without_hash or self.strangers or self.narrowed)
+
+    @property
     def exit_code(self) -> int:
-        """0 where nothing is shared, else 1."""
-        return int(bool(self.leaks) or not self.complete)
+        """0 where nothing is shared, 1 where something is, 2 where nothing could be compared."""
+        if self.leaks or not self.complete:
+            return 1
+        return 2 if self.slides and self.unread == self.slides and not self.tiles else 0
 
 
 def check_leakage(run: Path, *, workers: int = 2, say: Say = lambda _what: None) -> LeakageReport:
@@ -207,11 +218,14 @@ def _contents(slides: Sequence[CohortSlide], workers: int) -> tuple[dict[str, st
         found = list(pool.map(_sampled, slides))
         counts = Counter(sample for sample, _ in found if sample)
         contents = {}
+        unread = sum(not sample for sample, _ in found)
         for one, (sample, parts) in zip(slides, found, strict=True):
             if counts[sample] > 1:
-                with suppress(OSError):
+                try:
                     contents[one.slide] = sha256_files(parts)
-    return files, contents, sum(not sample for sample, _ in found)
+                except OSError:  # told with the others that could not be read
+                    unread += 1
+    return files, contents, unread
 
 
 def _sampled(slide: CohortSlide) -> tuple[str, tuple[Path, ...]]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -151,17 +152,17 @@ def candidates(walk: Walk) -> Iterator[Path]:
 def draft_labels(folders: Sequence[tuple[str, ...]]) -> list[str | None]:
     """A class for each slide, by the folders it lies in; None for all where they do not look like classes.
 
-    The innermost level of folders that looks so: every slide lies in one, there are at least two, and at most half as
-    many as slides (a folder for each slide is no class).
+    A level of folders looks so where every slide lies in one, there are at least two, and at most half as many as
+    slides (a folder for each slide is no class). Of several the innermost whose names recur under different folders,
+    as classes do below batches and patients below classes do not; else the outermost.
     """
-    none: list[str | None] = [None] * len(folders)
-    for level in range(1, max(map(len, folders), default=0) + 1):
-        if any(len(parts) < level for parts in folders):
-            return none
-        names = [parts[-level] for parts in folders]
-        if 2 <= len(set(names)) <= len(names) / 2:
+    depth = min(map(len, folders), default=0)
+    columns = [[parts[level] for parts in folders] for level in range(depth)]
+    likely = [names for names in columns if 2 <= len(set(names)) <= len(names) / 2]
+    for outer, names in reversed(list(pairwise(likely))):
+        if len(set(zip(outer, names, strict=True))) > len(set(names)):
             return list(names)
-    return none
+    return list(likely[0]) if likely else [None] * len(folders)
 
 
 def _look(path: Path) -> _Seen | None:

@@ -1,7 +1,7 @@
 """Splitting a cohort: from a manifest or a run folder to RUN/split.csv, counted, and checked for leakage."""
 
 import codecs
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -9,9 +9,10 @@ from typing import Final
 import polars as pl
 
 import sarcoscope
+from sarcoscope.cohort.checks import check
 from sarcoscope.cohort.dealing import RATIOS, Ratios
 from sarcoscope.cohort.splits import Split, SplitConfig, batches_of, group_key, other_batches, split_cohort
-from sarcoscope.core.cohort import CohortSlide, Part, Severity
+from sarcoscope.core.cohort import CohortSlide, Part, Problem, Severity
 from sarcoscope.core.errors import ArtifactError, InputError
 from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.manifest import COHORT_FILE, read_cohort, write_cohort
@@ -120,6 +121,8 @@ def _cohort(ask: SplitAsk) -> _Cohort:
     else:
         if ask.out is None:
             raise InputError("no run folder to write to", "give --out RUN")
+        if ask.source.resolve() == (ask.out / COHORT_FILE).resolve():
+            raise InputError(f"{ask.source} is the run folder's own", f"give the folder, {ask.out}, or your manifest")
         found = _Cohort(_checked(ask), ask.out, ask.source)
         _check_same(ask.out, found.slides, force=ask.force)
     if any((found.run / "tiles").glob("*.parquet")):
@@ -129,18 +132,25 @@ def _cohort(ask: SplitAsk) -> _Cohort:
         labels = found.tiles.filter(pl.col("slide").is_in(open_ones) & pl.col("label").is_not_null())
         for slide, label in labels.select("slide", "label").unique().iter_rows():
             found.labels.setdefault(slide, set()).add(label)
+    if not found.ready_made:  # whose labels are of tiles, and a patient's may be of many
+        _refuse(check(found.slides, [None] * len(found.slides), mixed_patients=ask.mixed_patients), found.manifest)
     return found
 
 
 def _checked(ask: SplitAsk) -> list[CohortSlide]:
     """The slides of a manifest that has no problem which can be seen without opening them."""
     report = check_cohort(ask.source, mixed_patients=ask.mixed_patients, look=False)
-    problems = [one for one in report.problems if one.severity is not Severity.WARNING]
-    if problems:
-        first, more = problems[0], f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        advice = f"sarcoscope cohort check {ask.source} shows all"
-        raise ArtifactError(ask.source, f"row {first.row}: {first.problem}{more}", first.advice or advice)
+    _refuse(report.problems, ask.source)
     return list(report.slides)
+
+
+def _refuse(problems: Iterable[Problem], manifest: Path) -> None:
+    """ArtifactError for the first that is more than a warning."""
+    bad = [one for one in problems if one.severity is not Severity.WARNING]
+    if bad:
+        first, more = bad[0], f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        advice = f"sarcoscope cohort check {manifest} shows all"
+        raise ArtifactError(manifest, f"row {first.row}: {first.problem}{more}", first.advice or advice)
 
 
 def _check_same(run: Path, slides: Sequence[CohortSlide], *, force: bool) -> None:
@@ -155,7 +165,13 @@ def _check_same(run: Path, slides: Sequence[CohortSlide], *, force: bool) -> Non
 
 def _check_replaced(path: Path, text: str, *, force: bool) -> None:
     """ArtifactError where another split is there, perhaps edited by hand."""
-    if not force and path.exists() and path.read_bytes().removeprefix(codecs.BOM_UTF8) != text.encode():
+    if force or not path.exists():
+        return
+    try:
+        there = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise ArtifactError(path, f"cannot be read ({error.strerror})", "move it away") from error
+    if there != text.encode():
         raise ArtifactError(path, "is another split", "replace it with --force, or move it away")
 
 

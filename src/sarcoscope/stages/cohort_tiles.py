@@ -114,14 +114,14 @@ def cohort_from_tiles(config: TilesConfig, progress: Progress = lambda _done, _t
     ids = Ids(table=table, slide_regex=config.slide_regex, patient_regex=config.patient_regex, batch=config.batch)
     names = tile_names(found.tiles, ids)
     mpp = _scale(config.mpp, names)
-    _check_out(config)
     ids_of = _slide_ids(names)
+    split_stays = _check_out(config, _slides(names, ids_of, config.folder.resolve()))
     index, failed = _index(config, names, ids_of, mpp, progress)
     if index.is_empty():
         file, problem = next(iter(failed.items()))
         raise InputError(f"not one of {len(failed)} tiles can be read, e.g. {file}: {problem}", "give other tiles")
     slides = _slides([one for one in names if one.file not in failed], ids_of, config.folder.resolve())
-    _write(config, index, slides, mpp)
+    _write(config, index, slides, mpp, split_stays=split_stays)
     labels = dict(index["label"].value_counts(sort=True).iter_rows())
     sizes = index.select(size=pl.format("{}x{}", "width_l0", "height_l0"))["size"].value_counts(sort=True)
     return TilesSummary(
@@ -180,15 +180,41 @@ def _scale(given: Mpp | None, names: Sequence[TileName]) -> Mpp:
     return Mpp(own) if given is None and own is not None else Mpp(given or 0)
 
 
-def _check_out(config: TilesConfig) -> None:
-    """ArtifactError where OUT holds another cohort, or its tiles or a split, and nobody said that they may go."""
+def _check_out(config: TilesConfig, slides: Sequence[CohortSlide]) -> bool:
+    """Whether a split in OUT is of these slides and stays.
+
+    ArtifactError where OUT holds another cohort, or the split of other slides, patients, labels or batches, perhaps
+    edited by hand, and nobody said that they may go.
+    """
     files = sorted((config.out / "tiles").glob("*.parquet"))
     folders = {read_record(file).get("folder") for file in files[:1]}
-    if config.force or (not files and not (config.out / COHORT_FILE).exists()):
-        return
-    if folders != {str(config.folder.resolve())}:
+    if not files and not (config.out / COHORT_FILE).exists():
+        return False
+    if not config.force and folders != {str(config.folder.resolve())}:
         advice = "choose another --out, or replace it with --force"
         raise ArtifactError(config.out, "holds a cohort that was not made from this folder", advice)
+    same = _known_of(slides) == _known_there(config.out, force=config.force)
+    if not same and not config.force and (config.out / SPLIT_FILE).exists():
+        problem = "is of other slides, patients, labels or batches than these tiles"
+        raise ArtifactError(
+            config.out / SPLIT_FILE, problem, "move it away, or remove it with --force, and split again"
+        )
+    return same
+
+
+def _known_of(slides: Iterable[CohortSlide]) -> set[tuple[str | None, ...]]:
+    """What a split goes by."""
+    return {(one.slide, one.patient, one.label, one.batch) for one in slides}
+
+
+def _known_there(out: Path, *, force: bool) -> set[tuple[str | None, ...]]:
+    """The same of the cohort in OUT; a damaged one is no cohort where it may be replaced. Raises ArtifactError."""
+    try:
+        return _known_of(read_cohort(out))
+    except ArtifactError:
+        if not force and (out / SPLIT_FILE).exists():
+            raise
+        return set()
 
 
 def _measured(one: TileName, *, folder: Path, mpp: Mpp, nuclei: bool) -> dict[str, Any] | SlideError:
@@ -288,19 +314,15 @@ def _slides(names: Iterable[TileName], ids: Mapping[str, str], folder: Path) -> 
     return slides
 
 
-def _write(config: TilesConfig, index: pl.DataFrame, slides: Sequence[CohortSlide], mpp: Mpp) -> None:
-    """The index, a file a slide where slides are few and known, and the cohort last; what was there goes first.
-
-    A split stays where it is of the same slides.
-    """
+def _write(
+    config: TilesConfig, index: pl.DataFrame, slides: Sequence[CohortSlide], mpp: Mpp, *, split_stays: bool
+) -> None:
+    """The index, a file a slide where slides are few and known, and the cohort last; what was there goes first."""
     folder = config.out / "tiles"
-    same = (config.out / COHORT_FILE).exists() and {one.slide for one in read_cohort(config.out)} == {
-        one.slide for one in slides
-    }
     with writing(folder):
         for stale in [*folder.glob("*.parquet"), config.out / COHORT_FILE]:
             remove(stale)
-        for name in () if same else (SPLIT_FILE, RECORD_FILE):
+        for name in () if split_stays else (SPLIT_FILE, RECORD_FILE):
             remove(config.out / name)
     record = {"kind": READY_MADE, "folder": str(config.folder.resolve()), "mpp": mpp, "nuclei": config.nuclei}
     if len(slides) <= min(config.most_files, len(index) - 1):
