@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from sarcoscope.core.appearance import METHODS
 from sarcoscope.core.geometry import Box, Mask, Rgb, Size
 from sarcoscope.core.tile import DropReason
 from sarcoscope.core.tiling import TilingConfig
@@ -16,7 +17,7 @@ from sarcoscope.reports.colors import DROP_COLORS, INK, MUTED, NOTICE, WHITE, Co
 from sarcoscope.reports.drawing import font, write
 from sarcoscope.reports.overlay import place
 from sarcoscope.slides.memory import MemorySlide
-from sarcoscope.tiling.appearance import METHODS, Normaliser, measure_appearance
+from sarcoscope.tiling.appearance import Normaliser, measure_appearance
 from sarcoscope.tiling.plan import TilePlan, plan_tiles
 from sarcoscope.tiling.quality import BLOCK_PX, measure
 from sarcoscope.tiling.tissue import find_tissue

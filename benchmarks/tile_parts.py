@@ -21,13 +21,14 @@ import numpy as np
 from PIL import Image
 
 from results import put_section, said
+from sarcoscope.core.appearance import METHODS
 from sarcoscope.core.cutting import CutConfig, Method
 from sarcoscope.core.geometry import Mpp, Rgb, Size
 from sarcoscope.phantom.cohort import demo_cohort, write_slide
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.tile_encoder import encode_tile
-from sarcoscope.tiling.appearance import METHODS, Normaliser, measure_appearance
+from sarcoscope.tiling.appearance import Normaliser, measure_appearance
 from sarcoscope.tiling.cutting import plan_cut
 from sarcoscope.tiling.nuclei import nuclear_density
 from sarcoscope.tiling.phash import phash

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sarcoscope.core.appearance import Appearance
+from sarcoscope.core.appearance import METHODS, Appearance
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.geometry import Box, Rgb
 from sarcoscope.phantom.render import PhantomPainter
 from sarcoscope.phantom.spec import CLASSES, PhantomSlide
-from sarcoscope.tiling.appearance import METHODS, Normaliser, choose_target, measure_appearance
+from sarcoscope.tiling.appearance import Normaliser, choose_target, measure_appearance
 
 Vector = tuple[float, float, float]
 HEMATOXYLIN, EOSIN = (0.61, 0.71, 0.35), (0.13, 0.85, 0.50)
@@ -190,3 +190,14 @@ def test_dim_or_tinted_glass_stays_glass_where_its_level_is_known(
     dim = np.full((8, 8, 3), (206, 198, 190), np.uint8)
     assert np.abs(Normaliser(method, own, target, glass=175)(dim).astype(int) - dim).max() <= 1
     assert np.abs(Normaliser(method, own, target)(dim).astype(int) - dim).max() > 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_slide_of_hardly_any_spread_stays_finite_and_its_glass_glass(
+    method: str, laboratories: dict[int, list[Rgb]]
+) -> None:
+    target = measured(laboratories[2])
+    flat = replace(target, contrast=5e-4, lab_std=(5e-4, 5e-4, 5e-4), saturation=(5e-4, 5e-4))
+    evened = Normaliser(method, flat, target)
+    assert np.abs(evened(np.full((4, 4, 3), 250, np.uint8)).astype(int) - 250).max() <= 1
+    evened(laboratories[1][0])

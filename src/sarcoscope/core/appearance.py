@@ -1,8 +1,13 @@
 """What a slide looks like in numbers: its brightness, contrast and stains, for evening slides out."""
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 from sarcoscope.core.errors import InputError
+
+METHODS: Final = ("even", "reinhard", "macenko")
+"""Ways of evening slides out; what each does stands in `tiling.appearance`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,3 +29,5 @@ class Appearance:
     def __post_init__(self) -> None:
         if not self.contrast > 0 or not all(value > 0 for value in (*self.lab_std, *self.saturation)):
             raise InputError(f"appearance {self}", "spreads and saturations must be above 0")
+        if any(not math.isclose(math.hypot(*vector), 1, abs_tol=1e-3) for vector in self.stains):
+            raise InputError(f"stains {self.stains}", "give vectors of length 1")

@@ -21,7 +21,7 @@ ReadTile = Callable[[Mapping[str, Any]], Rgb]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How slides are evened out: a method of `tiling.appearance.METHODS` and what they are brought to."""
+    """How slides are evened out: a method of `core.appearance.METHODS` and what they are brought to."""
 
     method: str
     target: Appearance

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from sarcoscope.core.appearance import Appearance
+from sarcoscope.core.appearance import METHODS, Appearance
 from sarcoscope.core.errors import ArtifactError, InputError
 from sarcoscope.formats.atomic import write_json
 
@@ -22,7 +22,7 @@ class Target:
     """What a cohort is evened out to."""
 
     method: str
-    """One of `tiling.appearance.METHODS`."""
+    """One of `core.appearance.METHODS`."""
     appearance: Appearance
     record: Mapping[str, Any]
     """JSON values: the slides it was chosen from and the hash of the split that made them training slides."""
@@ -33,7 +33,7 @@ class _File(BaseModel):
 
     kind: Literal["sarcoscope.appearance"] = "sarcoscope.appearance"
     schema_version: Literal[1] = TARGET_SCHEMA
-    method: str
+    method: str = Field(pattern=f"^({'|'.join(METHODS)})$")
     target: Appearance
     record: dict[str, Any]
 

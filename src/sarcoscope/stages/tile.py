@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, Protocol
 
 import sarcoscope
+from sarcoscope.core.appearance import METHODS
 from sarcoscope.core.cohort import CohortSlide, Problem, Severity
 from sarcoscope.core.cutting import CutConfig
 from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, SlideReadError, shown
@@ -38,7 +39,6 @@ from sarcoscope.stages.tile_preview import FOLDER as PREVIEW
 from sarcoscope.stages.tile_preview import PreviewJob, draw_sheets, preview_slide, previews_of
 from sarcoscope.stages.tile_sets import rejections
 from sarcoscope.stages.tile_target import check_split, choose_look
-from sarcoscope.tiling.appearance import METHODS
 
 RUN_FILE: Final = "tiles.json"
 
@@ -57,7 +57,7 @@ class TileConfig:
     images: TileKind | None = None
     """Write the kept tiles as pictures, too."""
     normalise: str | None = None
-    """How these are evened out: one of `tiling.appearance.METHODS`."""
+    """How these are evened out: one of `core.appearance.METHODS`."""
     preview: bool = False
     """Draw each slide with its tiles, and sample tiles of each class."""
     workers: int = 0

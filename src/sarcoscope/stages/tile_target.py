@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sarcoscope.core.appearance import METHODS
 from sarcoscope.core.cohort import CohortSlide, Part
 from sarcoscope.core.errors import InputError
 from sarcoscope.data.tile_pixels import Look, appearance_in
@@ -11,7 +12,7 @@ from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.split import SPLIT_FILE, read_repetitions
 from sarcoscope.formats.tile_index import read_record
 from sarcoscope.stages.tile_one import index_path
-from sarcoscope.tiling.appearance import METHODS, choose_target
+from sarcoscope.tiling.appearance import choose_target
 
 
 def choose_look(run: Path, slides: Sequence[CohortSlide], method: str) -> Look:

@@ -13,13 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sarcoscope.core.appearance import Appearance
+from sarcoscope.core.appearance import METHODS, Appearance
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.geometry import Rgb
 from sarcoscope.tiling.quality import GLASS
-
-METHODS: Final = ("even", "reinhard", "macenko")
-"""Ways of evening out; none at all is no `Normaliser`."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -170,8 +167,8 @@ def _times(matrix: npt.NDArray[np.float64], px: Floats) -> Floats:
 
 
 def _power(values: Floats) -> Floats:
-    """10 to the power of each value."""
-    return np.asarray(np.exp(values * np.float32(np.log(10))), np.float32)
+    """10 to the power of each value, none beyond what any channel can hold: slides of hardly any spread stay finite."""
+    return np.asarray(np.exp(np.clip(values, -9, 9) * np.float32(np.log(10))), np.float32)
 
 
 def _three(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
