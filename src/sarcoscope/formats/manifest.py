@@ -17,6 +17,7 @@ from sarcoscope.core.cohort import CohortSlide, Problem, Severity
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.formats.atomic import write_text
+from sarcoscope.formats.separated import read_separated
 
 MANIFEST_COLUMNS: Final = ("slide", "patient", "path", "label", "batch", "components", "mpp", "notes")
 """Columns that mean something here; further ones are passed over."""
@@ -24,7 +25,6 @@ COHORT_FILE: Final = "cohort.csv"
 
 _LIKE: Final = 0.72
 """A strange column at least this similar to one of ours that is absent is taken for a slip."""
-_SEPARATORS: Final = ",;\t"
 _DECIMAL_COMMA: Final = re.compile(r"\d*,\d+")
 _PATTERN: Final = re.compile(r"[*?\[]")
 
@@ -53,25 +53,19 @@ def read_rows(path: Path, *, patterns: bool = True) -> Manifest:
     with or without a byte order mark. A path that is no file's name is a pattern (`*`, `?`, `[...]`, `**`), unless
     `patterns` is off. Raises ArtifactError where the file as a whole cannot be read, has no column path or no rows.
     """
-    skipped, text = _text(path)
-    try:
-        reader = csv.reader(StringIO(text, newline=""), delimiter=_separator(text))
-        names = tuple(name.strip().lower() for name in next(reader, ()))
-        if "path" not in names:
-            advice = "columns slide,path,label,mpp,... separated by commas"
-            if like := get_close_matches("path", names, 1, _LIKE):
-                advice = f"is {like[0]!r} the column 'path'? {advice}"
-            raise ArtifactError(path, "no column 'path' in the first line", advice)
-        rows = [(reader.line_num + skipped, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise ArtifactError(path, f"cannot be read ({error})", "give a CSV file in UTF-8") from error
-    if not rows:
+    table = read_separated(path, MANIFEST_COLUMNS)
+    if "path" not in table.heading:
+        advice = "columns slide,path,label,mpp,... separated by commas"
+        if like := get_close_matches("path", table.heading, 1, _LIKE):
+            advice = f"is {like[0]!r} the column 'path'? {advice}"
+        raise ArtifactError(path, "no column 'path' in the first line", advice)
+    if not table.rows:
         raise ArtifactError(path, "lists no slides", "add a row for each slide")
-    reading = _Reading(path.parent, names, patterns)
-    for number, cells in rows:
+    reading = _Reading(path.parent, table.heading, patterns)
+    for number, cells in table.rows:
         reading.row(number, cells)
-    problems = (*_heading_problems(names, 1 + skipped), *reading.problems)
-    return Manifest(path=path, columns=names, slides=tuple(reading.slides), problems=problems)
+    problems = (*_heading_problems(table.heading, table.line), *reading.problems)
+    return Manifest(path=path, columns=table.heading, slides=tuple(reading.slides), problems=problems)
 
 
 def write_cohort(run: Path, slides: Iterable[CohortSlide]) -> None:
@@ -110,31 +104,6 @@ def _strict(manifest: Manifest) -> list[CohortSlide]:
         if one.severity is not Severity.WARNING:
             raise ArtifactError(manifest.path, f"row {one.row}: {one.problem}", one.advice)
     return list(manifest.slides)
-
-
-def _text(path: Path) -> tuple[int, str]:
-    """The text behind a line `sep=...`, put into its own words, and how many lines stand before it."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise ArtifactError(path, "there is no such file", "check the spelling and the folder") from error
-    except UnicodeDecodeError as error:
-        advice = "give a CSV file in UTF-8 (Excel: Save as, 'CSV UTF-8')"
-        raise ArtifactError(path, f"cannot be read ({error})", advice) from error
-    except OSError as error:
-        raise ArtifactError(path, f"cannot be read ({error.strerror or error})", "give a CSV file in UTF-8") from error
-    first, _, rest = text.partition("\n")
-    return (1, rest) if re.fullmatch(r"sep=[,;\t]\r?", first) else (0, text)
-
-
-def _separator(text: str) -> str:
-    """What stands between the names of the heading, which holds more of ours with it than with the others."""
-    heading = text.partition("\n")[0]
-
-    def known(separator: str) -> int:
-        return len({name.strip(' "\r').lower() for name in heading.split(separator)} & set(MANIFEST_COLUMNS))
-
-    return max(_SEPARATORS, key=known)
 
 
 def _heading_problems(names: Sequence[str], row: int) -> Iterable[Problem]:

@@ -18,6 +18,7 @@ from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.screening import Decision, TileKey, Verdict
 from sarcoscope.formats.alone import alone
 from sarcoscope.formats.atomic import write_text, writing
+from sarcoscope.formats.separated import separator
 
 SCREENING_NAME: Final = "screening.csv"
 """Its name in a run folder."""
@@ -30,7 +31,6 @@ COLUMNS: Final = (
 _OWN_HEADING: Final = ",".join(COLUMNS)
 _NEEDED: Final = ("slide", "tile", "decision")
 _WHO: Final = ("reader", "when")
-_DELIMITERS: Final = ",;\t"
 _HEAD_BYTES: Final = 65_536
 _TAIL_BYTES: Final = 65_536
 _KNOWN: Final = ", ".join(verdict.value for verdict in Verdict)
@@ -98,7 +98,7 @@ def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """Line numbers and cells; a cut-off last line is left out."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator(text, COLUMNS), strict=True)
     whole = text.endswith(("\n", "\r"))
     last = text.count("\n") + (not whole)
     width = 0
@@ -111,11 +111,6 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         if whole or reader.line_num < last:
             raise ArtifactError(path, f"line {reader.line_num}: {error}", "mend the quotes of that line") from error
-
-
-def _delimiter(text: str) -> str:
-    heading = text.partition("\n")[0]
-    return max(_DELIMITERS, key=heading.count)
 
 
 def _names(path: Path, heading: Iterable[str]) -> list[str]:
@@ -190,7 +185,7 @@ def _heading(path: Path, file: IO[bytes]) -> tuple[str, list[str]]:
     """The delimiter and the names of columns of a file that has a first line."""
     file.seek(0)
     text = file.read(_HEAD_BYTES).partition(b"\n")[0].decode("utf-8-sig", "replace").rstrip("\r")
-    delimiter = _delimiter(text)
+    delimiter = separator(text, COLUMNS)
     try:
         return delimiter, _names(path, next(csv.reader([text], delimiter=delimiter), []))
     except csv.Error as error:

@@ -13,6 +13,7 @@ from sarcoscope.core.cohort import CohortSlide, Part
 from sarcoscope.core.errors import ArtifactError, SarcoscopeError
 from sarcoscope.formats.atomic import remove, write_json, write_text
 from sarcoscope.formats.hashing import sha256_file
+from sarcoscope.formats.separated import read_separated
 
 SPLIT_FILE: Final = "split.csv"
 RECORD_FILE: Final = "split.json"
@@ -79,26 +80,19 @@ def read_repetitions(run: Path) -> dict[str, dict[str, Part]]:
     ArtifactError names the line that is wrong: a part that there is none of, a slide twice, no slide.
     """
     path = run / SPLIT_FILE
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        reader = csv.reader(StringIO(text, newline=""), delimiter=_separator(text))
-        heading = [name.strip() for name in next(reader, [])]
-        if "slide" not in heading:
-            raise ArtifactError(path, "line 1: no column 'slide'", "columns slide,part")
-        if len(set(heading)) < len(heading):
-            raise ArtifactError(path, "line 1: two columns of one name", "give each repetition its own")
-        names = [SINGLE] if SINGLE in heading else [one for one in heading if one and one not in (*_ABOUT, *_NOTES)]
-        if not names:
-            raise ArtifactError(path, "line 1: no column of parts", f"add a column {SINGLE!r}")
-        found: dict[str, dict[str, Part]] = {name: {} for name in names}
-        seen: dict[str, int] = {}
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                _row(path, reader.line_num, dict(zip(heading, cells, strict=False)), found, seen)
-    except FileNotFoundError as error:
-        raise ArtifactError(path, "there is no such file", _FIRST) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ArtifactError(path, f"cannot be read ({error})", "give a CSV file in UTF-8") from error
+    table = read_separated(path, ("slide", SINGLE, *_ABOUT), absent=_FIRST)
+    heading = table.names
+    if "slide" not in heading:
+        raise ArtifactError(path, "line 1: no column 'slide'", "columns slide,part")
+    if len(set(heading)) < len(heading):
+        raise ArtifactError(path, "line 1: two columns of one name", "give each repetition its own")
+    names = [SINGLE] if SINGLE in heading else [one for one in heading if one and one not in (*_ABOUT, *_NOTES)]
+    if not names:
+        raise ArtifactError(path, "line 1: no column of parts", f"add a column {SINGLE!r}")
+    found: dict[str, dict[str, Part]] = {name: {} for name in names}
+    seen: dict[str, int] = {}
+    for line, cells in table.rows:
+        _row(path, line, dict(zip(heading, cells, strict=False)), found, seen)
     return found
 
 
@@ -157,8 +151,3 @@ def _row(
             raise ArtifactError(
                 path, f"line {line}: {text!r} is no part", f"{advice}parts are {', '.join(Part)}"
             ) from error
-
-
-def _separator(text: str) -> str:
-    heading = text.partition("\n")[0]
-    return max(",;\t", key=heading.count)

@@ -1,10 +1,12 @@
 """ids.csv: which slide and patient each ready-made tile is of."""
 
-import csv
-from io import StringIO
 from pathlib import Path
+from typing import Final
 
 from sarcoscope.core.errors import ArtifactError
+from sarcoscope.formats.separated import read_separated
+
+_IDS: Final = ("slide", "patient", "batch")
 
 
 def read_tile_ids(path: Path) -> dict[str, dict[str, str]]:
@@ -12,23 +14,15 @@ def read_tile_ids(path: Path) -> dict[str, dict[str, str]]:
 
     Raises ArtifactError, naming the line, where a file stands there twice with other ids.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        heading = text.partition("\n")[0]
-        rows = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count))
-        names = [name.strip().lower() for name in next(rows, [])]
-        if "file" not in names or not {"slide", "patient"} & set(names):
-            raise ArtifactError(path, "no columns 'file' and 'slide' or 'patient'", "columns file,slide,patient")
-        found: dict[str, dict[str, str]] = {}
-        for cells in rows:
-            values = {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
-            if not (file := values.pop("file", "").replace("\\", "/").removeprefix("./")):
-                continue
-            ids = {name: values.get(name, "") for name in ("slide", "patient", "batch")}
-            if found.setdefault(file, ids) != ids:
-                raise ArtifactError(path, f"line {rows.line_num}: {file} has other ids on an earlier line", "keep one")
-    except FileNotFoundError as error:
-        raise ArtifactError(path, "there is no such file", "check the spelling and the folder") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ArtifactError(path, f"cannot be read ({error})", "give a CSV file in UTF-8") from error
+    table = read_separated(path, ("file", *_IDS))
+    if "file" not in table.heading or not {"slide", "patient"} & set(table.heading):
+        raise ArtifactError(path, "no columns 'file' and 'slide' or 'patient'", "columns file,slide,patient")
+    found: dict[str, dict[str, str]] = {}
+    for line, cells in table.rows:
+        values = {name: cell.strip() for name, cell in zip(table.heading, cells, strict=False)}
+        if not (file := values.pop("file", "").replace("\\", "/").removeprefix("./")):
+            continue
+        ids = {name: values.get(name, "") for name in _IDS}
+        if found.setdefault(file, ids) != ids:
+            raise ArtifactError(path, f"line {line}: {file} has other ids on an earlier line", "keep one")
     return found
