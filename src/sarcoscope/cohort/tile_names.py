@@ -67,7 +67,7 @@ def tile_names(files: Sequence[str], ids: Ids) -> list[TileName]:
 
     Raises InputError with examples where a table or an expression says nothing of some of them.
     """
-    slides, patients = _compiled("--slide-regex", ids.slide_regex), _compiled("--patient-regex", ids.patient_regex)
+    slides, patients = compiled("--slide-regex", ids.slide_regex), compiled("--patient-regex", ids.patient_regex)
     own = ids.table is None and slides is None and _are_own(files)
     if ids.table is not None:
         _check_bare(files, ids.table)
@@ -114,7 +114,8 @@ def _base(file: str) -> str:
     return file.rsplit("/", 1)[-1]
 
 
-def _compiled(option: str, expression: str) -> re.Pattern[str] | None:
+def compiled(option: str, expression: str) -> re.Pattern[str] | None:
+    """The expression of an option; None where it is empty. InputError where it is none."""
     if not expression:
         return None
     try:
@@ -123,8 +124,10 @@ def _compiled(option: str, expression: str) -> re.Pattern[str] | None:
         raise InputError(f"{option} {expression!r} is no regular expression ({error})", "e.g. '^([^_]+)_'") from error
 
 
-def _group(match: re.Match[str], name: str) -> str | None:
-    """The group of that name, or the first one, or all that matched; None where it is empty."""
+def found_in(match: re.Match[str] | None, name: str) -> str | None:
+    """The group of that name, or the first one, or all that matched; None where nothing did, or it is empty."""
+    if match is None:
+        return None
     named = match.groupdict()
     return (named[name] if name in named else match.group(1) if match.re.groups else match.group()) or None
 
@@ -164,7 +167,7 @@ def _named(file: str, ids: Ids, slides: re.Pattern[str] | None) -> TileName | No
     if slides is None or plain.slide:
         return plain
     match = slides.search(_base(file))
-    slide = _group(match, "slide") if match else None
+    slide = found_in(match, "slide")
     if match is None or slide is None:
         return None
     return replace(plain, slide=slide, patient=plain.patient or match.groupdict().get("patient"))
@@ -172,5 +175,5 @@ def _named(file: str, ids: Ids, slides: re.Pattern[str] | None) -> TileName | No
 
 def _with_patient(one: TileName, patients: re.Pattern[str]) -> TileName | None:
     match = patients.search(_base(one.file))
-    patient = one.patient or (_group(match, "patient") if match else None)
+    patient = one.patient or found_in(match, "patient")
     return None if patient is None else replace(one, patient=patient)

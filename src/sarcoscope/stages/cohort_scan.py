@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from sarcoscope.cohort.tile_names import compiled, found_in
 from sarcoscope.core.cohort import CohortSlide
 from sarcoscope.core.errors import ArtifactError, InputError, SlideError, shown
 from sarcoscope.formats.manifest import write_manifest
@@ -73,7 +74,7 @@ def scan(
     """
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where it may not look
         raise InputError(f"{shown(folder)} is no folder", "give the folder that the slides lie in")
-    patient, batch = _compiled(patient_regex, "--patient-regex"), _compiled(batch_regex, "--batch-regex")
+    patient, batch = compiled("--patient-regex", patient_regex), compiled("--batch-regex", batch_regex)
     walk = Walk(folder)
     files = list(candidates(walk))
     asked = [file for file in files if pictures or file.suffix.lower() not in _PICTURES]
@@ -92,8 +93,8 @@ def scan(
             slide=names[one.path],
             path=one.path,
             label=label,
-            patient=_first(patient or _BARCODE, one.path.relative_to(folder).as_posix()),
-            batch=None if batch is None else _first(batch, one.path.relative_to(folder).as_posix()),
+            patient=found_in((patient or _BARCODE).search(one.path.relative_to(folder).as_posix()), "patient"),
+            batch=batch and found_in(batch.search(one.path.relative_to(folder).as_posix()), "batch"),
             notes=one.notes,
         )
         for one, label in zip(found, labels, strict=True)
@@ -175,16 +176,3 @@ def _look(path: Path) -> _Seen | None:
         if path.suffix.lower() not in SLIDE_SUFFIXES:
             return None
         return _Seen(path, "", False, f"unreadable: {error.problem.removeprefix(f'{shown(path)}: ')}")
-
-
-def _compiled(expression: str, option: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(expression) if expression else None
-    except re.error as error:
-        raise InputError(f"{option} {expression!r} is no regular expression ({error})", "e.g. 'P\\d+'") from error
-
-
-def _first(expression: re.Pattern[str], text: str) -> str | None:
-    """What the first group matched, or all of it where there is none; None where nothing matches."""
-    match = expression.search(text)
-    return None if match is None else match.group(1 if expression.groups else 0) or None
