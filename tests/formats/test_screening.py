@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sarcoscope.cohort.screening import Rule
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.screening import Decision, Verdict
-from sarcoscope.formats.screening import COLUMNS, append_decisions, read_decisions, rejected_tiles, write_decisions
+from sarcoscope.formats.screening import COLUMNS, append_decisions, read_decisions, write_decisions
+from tests.screened import rejected_tiles
 
 HEAD = ",".join(COLUMNS)
 

@@ -7,8 +7,9 @@ import pytest
 from sarcoscope.cohort.screening import Rule
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.screening import Decision, Verdict
-from sarcoscope.formats.screening import append_decisions, read_decisions, rejected_tiles
+from sarcoscope.formats.screening import append_decisions, read_decisions
 from sarcoscope.stages.screening_merge import merge_screening
+from tests.screened import rejected_tiles
 
 
 def write(path: Path, reader: str, words: str) -> Path:

@@ -15,9 +15,9 @@ from playwright.sync_api import Page as Tab
 
 from sarcoscope.core.geometry import Box, Mpp, Size
 from sarcoscope.core.tile import Tile
-from sarcoscope.formats.screening import rejected_tiles
 from sarcoscope.formats.tiles import write_tiles as write_predictions
 from sarcoscope.slides.tiff_writer import write_pyramid
+from tests.screened import rejected_tiles
 from tests.slides_made import write_drawn
 from tests.viewer.process import Page, screening
 from tests.viewer.runs import CELL, lines, tile_row, write_slide_run, write_tiles

@@ -59,6 +59,12 @@ def consensus(read: Read, rule: Rule = Rule.ANY) -> dict[TileKey, Verdict]:
     return {key: _settled(said, rule) for key, said in verdicts.items()}
 
 
+def rejected(decisions: Iterable[Decision], rule: Rule = Rule.ANY) -> frozenset[TileKey]:
+    """(slide, tile) of every tile that is out; where readers disagree one rejection is enough, or as `rule` says."""
+    settled = consensus(standing(decisions), rule)
+    return frozenset(key for key, verdict in settled.items() if verdict is Verdict.REJECT)
+
+
 def _settled(said: Sequence[Verdict], rule: Rule) -> Verdict:
     rejects = [verdict is Verdict.REJECT for verdict in said]
     out = {Rule.ANY: any(rejects), Rule.ALL: all(rejects), Rule.FIRST: rejects[0]}[rule]

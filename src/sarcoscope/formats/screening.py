@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from sarcoscope.cohort.screening import Rule, consensus, standing
 from sarcoscope.core.errors import ArtifactError
-from sarcoscope.core.screening import Decision, TileKey, Verdict
+from sarcoscope.core.screening import Decision, Verdict
 from sarcoscope.formats.alone import alone
 from sarcoscope.formats.atomic import write_text, writing
 from sarcoscope.formats.separated import separator
@@ -56,15 +55,6 @@ def read_decisions(path: Path) -> list[Decision]:
         for number, cells in rows
         if any(map(str.strip, cells))
     ]
-
-
-def rejected_tiles(path: Path, rule: Rule = Rule.ANY) -> frozenset[TileKey]:
-    """(slide, tile) of every tile that is out; where readers disagree one rejection is enough, or as `rule` says.
-
-    Empty where there is no such file. ArtifactError names the line that cannot be read.
-    """
-    settled = consensus(standing(read_decisions(path)), rule)
-    return frozenset(key for key, verdict in settled.items() if verdict is Verdict.REJECT)
 
 
 def append_decisions(path: Path, decisions: Iterable[Decision]) -> None:

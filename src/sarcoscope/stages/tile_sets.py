@@ -5,10 +5,10 @@ from pathlib import Path
 import polars as pl
 
 from sarcoscope.cohort.dealing import deal
-from sarcoscope.cohort.screening import consensus, current, standing
+from sarcoscope.cohort.screening import current, rejected
 from sarcoscope.cohort.splits import Split
 from sarcoscope.core.cohort import Part
-from sarcoscope.core.screening import TileKey, Verdict
+from sarcoscope.core.screening import TileKey
 from sarcoscope.formats.screening import SCREENING_NAME, read_decisions
 from sarcoscope.formats.split import read_split
 from sarcoscope.formats.tile_index import read_cohort_tiles
@@ -47,8 +47,8 @@ def with_rejected(tiles: pl.DataFrame, run: Path) -> pl.DataFrame:
     """Tiles with `rejected`. Raises ArtifactError."""
     out, _ = rejections(run, tiles)
     keys = {"slide": [slide for slide, _ in out], "tile": [tile for _, tile in out]}
-    rejected = pl.DataFrame(keys, schema={"slide": pl.String, "tile": pl.String}).with_columns(rejected=pl.lit(True))
-    return tiles.join(rejected, on=["slide", "tile"], how="left", maintain_order="left").with_columns(
+    listed = pl.DataFrame(keys, schema={"slide": pl.String, "tile": pl.String}).with_columns(rejected=pl.lit(True))
+    return tiles.join(listed, on=["slide", "tile"], how="left", maintain_order="left").with_columns(
         pl.col("rejected").fill_null(False)
     )
 
@@ -64,8 +64,7 @@ def rejections(run: Path, tiles: pl.DataFrame) -> tuple[frozenset[TileKey], int]
         return frozenset(), 0
     rows = tiles.select("slide", "tile", "left_l0", "top_l0").iter_rows()
     valid = current(decisions, {(slide, tile): (left, top) for slide, tile, left, top in rows})
-    settled = consensus(standing(valid))
-    return frozenset(key for key, verdict in settled.items() if verdict is Verdict.REJECT), len(decisions) - len(valid)
+    return rejected(valid), len(decisions) - len(valid)
 
 
 def usable(tiles: pl.DataFrame) -> pl.DataFrame:
