@@ -18,12 +18,14 @@ import polars as pl
 import pytest
 from typing_extensions import override
 
+from sarcoscope.cli.tile_run import table
 from sarcoscope.core.cutting import Method, ScoreConfig
 from sarcoscope.core.errors import ArtifactError, InputError
 from sarcoscope.core.geometry import Box, Mpp, Size
 from sarcoscope.formats.manifest import read_cohort
 from sarcoscope.formats.tile_index import empty_index, read_cohort_tiles, read_index, read_record, write_index
 from sarcoscope.slides.opening import open_slide
+from sarcoscope.stages.cohort_split import SplitAsk, split_run
 from sarcoscope.stages.tile import Silence, TileConfig, TileSummary, tile
 from tests.slides_made import write_drawn
 from tests.stages.test_convert import wait_until_gone
@@ -525,3 +527,16 @@ def test_a_file_name_that_is_no_text_is_a_problem_of_its_slide(tmp_path: Path) -
     assert summary.exit_code == 1
     assert set(summary.indexed) == {"d1", "u1"}
     assert any("no text in UTF-8; rename the file" in why for why in summary.failures.values())
+
+
+def test_pooled_classes_are_marked(tmp_path: Path) -> None:
+    manifest, out = drawn_cohort(tmp_path), tmp_path / "run"
+    split_run(SplitAsk(source=manifest, out=out, pooled=("LMS",), test1={}))
+    summary = cut(manifest, out, preview=True)
+    assert summary.pooled == {"l1"}
+    rows = list(table(summary).columns[0].cells)
+    assert [str(cell) for cell in rows] == ["DDLPS", "LMS (pooled)", "UPS"]
+    plain = cut(manifest, tmp_path / "plain", preview=True)
+    assert plain.pooled == frozenset()
+    sheets = [folder / "preview" / "class-LMS_0.5um.png" for folder in (out, tmp_path / "plain")]
+    assert sheets[0].read_bytes() != sheets[1].read_bytes()

@@ -101,6 +101,7 @@ def show(summary: TileSummary, out: Path, *, as_json: bool) -> None:
                 "slides": {slide: asdict(one) for slide, one in summary.indexed.items()},
                 "pictures": {slide: one.written for slide, one in summary.pictures.items()},
                 "failed": summary.failures,
+                "pooled": sorted(summary.pooled),
                 "leaks": None if summary.leakage is None else len(summary.leakage.leaks),
                 "problems": [asdict(one) for one in summary.report.problems],
                 "exit_code": summary.exit_code,
@@ -138,7 +139,8 @@ def table(summary: TileSummary) -> Table:
     for label in sorted({one.label or "" for one in every}):
         own = [one for one in every if (one.label or "") == label]
         kept = [_spread([one.kept.get(scale, 0) for one in own]) for scale in scales]
-        drawn.add_row(Text(label or "-"), f"{len(own):,}", *kept, _dropped(own))
+        pooled = " (pooled)" if {one.slide for one in own} & summary.pooled else ""
+        drawn.add_row(Text((label or "-") + pooled), f"{len(own):,}", *kept, _dropped(own))
     return drawn
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, Protocol
 
 import sarcoscope
 from sarcoscope.core.appearance import METHODS
-from sarcoscope.core.cohort import CohortSlide, Problem, Severity
+from sarcoscope.core.cohort import CohortSlide, Part, Problem, Severity
 from sarcoscope.core.cutting import CutConfig
 from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, SlideReadError, shown
 from sarcoscope.core.provenance import library_versions, machine
@@ -16,7 +16,7 @@ from sarcoscope.core.screening import TileKey
 from sarcoscope.formats.atomic import as_json, remove, write_json
 from sarcoscope.formats.manifest import write_cohort
 from sarcoscope.formats.screening import SCREENING_NAME
-from sarcoscope.formats.split import SPLIT_FILE
+from sarcoscope.formats.split import SPLIT_FILE, read_repetitions
 from sarcoscope.formats.tile_index import read_cohort_tiles, read_record
 from sarcoscope.slides.tile_encoder import SUFFIX, TileKind
 from sarcoscope.stages.cluster import run_on_cluster
@@ -126,6 +126,8 @@ class TileSummary:
     pictures: dict[str, Pictures] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     """By slide, why it has no tiles, or not all that was asked."""
+    pooled: frozenset[str] = frozenset()
+    """Slides whose tiles are dealt out one by one, so that what is said of their class is optimistic."""
     leakage: LeakageReport | None = None
     """What stands in two parts of the split, where there is one."""
 
@@ -243,6 +245,9 @@ class _Stage:
         self.index(slides)
         done = [one for one in slides if one.slide in self._summary.indexed]
         if done and (self._config.out / SPLIT_FILE).is_file():
+            repetitions = read_repetitions(self._config.out)
+            pooled = {slide for parts in repetitions.values() for slide, part in parts.items() if part is Part.POOLED}
+            self._summary.pooled = frozenset(pooled)
             self._summary.leakage = check_leakage(self._config.out, workers=self._workers)
         if self._config.images and done:
             self.images(done, self._config.images)
@@ -306,7 +311,7 @@ class _Stage:
             for one in slides
         ]
         self._run("previews", jobs, preview_slide, lambda _done: None)
-        for slide, error in draw_sheets(out, slides, rejected).items():
+        for slide, error in draw_sheets(out, slides, rejected, self._summary.pooled).items():
             self._summary.failures[slide] = str(error)
             self._hears.told(f"error: {error}")
 

@@ -84,7 +84,9 @@ def previews_of(run: Path, name: str) -> list[Path]:
     return [path for path in (run / FOLDER).glob("*.png") if ours.fullmatch(path.name)]
 
 
-def draw_sheets(run: Path, slides: Sequence[CohortSlide], rejected: frozenset[TileKey]) -> dict[str, SlideError]:
+def draw_sheets(
+    run: Path, slides: Sequence[CohortSlide], rejected: frozenset[TileKey], pooled: frozenset[str] = frozenset()
+) -> dict[str, SlideError]:
     """Draw sample tiles of each class and scale, of all its slides in turn; slides that cannot be read, and why.
 
     Raises ArtifactError.
@@ -106,7 +108,8 @@ def draw_sheets(run: Path, slides: Sequence[CohortSlide], rejected: frozenset[Ti
             kept = sum(frame.filter(pl.col("mpp") == mpp).height for frame in frames.values())
             detail = f"{len(tiles)} of {kept:,} kept tiles at {mpp:g} um/px, from {len(sample)} of {len(own)} slides"
             notice = _notice(list(sample))
-            write_bytes(path, draw_sheet(tiles, title=label or UNLABELLED, detail=f"{detail}. {notice}".strip(" .")))
+            title = (label or UNLABELLED) + (" (pooled)" if pooled & set(frames) else "")
+            write_bytes(path, draw_sheet(tiles, title=title, detail=f"{detail}. {notice}".strip(" .")))
     return failed
 
 
