@@ -40,12 +40,15 @@ class Page:
 
 
 @contextmanager
-def screening(run: Path, *options: str) -> Iterator[Page]:
-    """The page of a run folder on a free port, ended by its pid."""
-    words = [*COMMAND, str(run), "--no-browser", *options]
+def screening(run: Path, *options: str, browser: Path | None = None) -> Iterator[Page]:
+    """The page of a run folder on a free port, ended by its pid; `browser`: the program that it opens, if any."""
+    words = [*COMMAND, str(run), *options]
+    if browser is None:
+        words.append("--no-browser")
+    env = os.environ | ({} if browser is None else {"BROWSER": str(browser)})
     if "--port" not in options:
         words += ["--port", "0"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().strip()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -80,6 +81,34 @@ def test_only_who_has_the_token_gets_in(ask: Asking) -> None:
     assert ask.raw("GET", f"/api/cohort?token={ask.page.token}", cookie="")[0] == 403
     assert "httponly" in ask.set_cookie.lower()
     assert "samesite=strict" in ask.set_cookie.lower()
+
+
+def test_the_browser_is_opened_with_a_token_that_lets_in_once(run: Path, tmp_path: Path) -> None:
+    told, browser = tmp_path / "told", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$*" > "{told}.part" && mv "{told}.part" "{told}"\n', encoding="utf-8")
+    browser.chmod(0o755)
+    with screening(run, browser=browser) as page:
+        ask = Asking(page)
+        give_up = time.monotonic() + 60
+        while not told.exists():
+            assert time.monotonic() < give_up, "no browser was opened"
+            time.sleep(0.02)
+        handed = told.read_text(encoding="utf-8")
+        assert handed.startswith(f"{page.origin}/?token=")
+        assert page.token not in handed
+        path = handed.removeprefix(page.origin)
+
+        assert ask.raw("GET", f"/api/cohort{path[1:]}", cookie="")[0] == 403  # and it is not spent by any of these
+        assert ask.raw("GET", path, cookie="", Host="evil.example")[0] == 421
+        assert ask.raw("GET", path, cookie="", Origin="http://evil.example")[0] == 403
+        status, _, headers = ask.raw("GET", path, cookie="")
+        assert (status, headers["location"]) == (303, "/")
+        cookie = headers["set-cookie"].partition(";")[0]
+        status, _, headers = ask.raw("GET", path, cookie="")
+        assert (status, "set-cookie" in headers) == (403, False)
+        assert ask.raw("GET", "/api/cohort", cookie=cookie)[0] == 200
+        assert ask.raw("GET", f"/?token={page.token}", cookie="")[0] == 303
+        assert ask.raw("GET", "/?token=", cookie="")[0] == 403
 
 
 def test_only_this_machine_by_its_own_name_and_no_other_sites_page(ask: Asking, run: Path) -> None:

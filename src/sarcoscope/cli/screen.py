@@ -12,6 +12,7 @@ from sarcoscope.cli.console import Debug, Json, errors_told, percent, print_json
 if TYPE_CHECKING:
     from sarcoscope.metrics.agreement import Agreement
     from sarcoscope.stages.screening_merge import Merged
+    from sarcoscope.viewer.serving import Addresses
 
 _OPEN = "open"
 
@@ -59,11 +60,11 @@ def open_page(
         if predictions is not None and not predictions.is_dir():
             raise InputError(f"{predictions}: there is no such folder", "give the output folder of sarcoscope diagnose")
 
-        def ready(address: str) -> None:
-            say(address)
+        def ready(addresses: "Addresses") -> None:
+            say(addresses.to_print)
             tell("screening; Ctrl+C ends it, every decision is saved at once")
-            if not no_browser:
-                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()  # some wait for its end
+            if not no_browser:  # in a thread, since some wait for its end
+                threading.Thread(target=webbrowser.open, args=(addresses.for_browser,), daemon=True).start()
 
         serve(run, port=port, reader=_reader(reader), read_only=read_only, predictions=predictions, ready=ready)
 

@@ -71,12 +71,13 @@ def create_app(
     run: Path,
     *,
     token: str,
+    once: str,
     port: int,
     reader: str,
     read_only: bool = False,
     predictions: Path | None = None,
 ) -> FastAPI:
-    """The application for one run folder and one reader; answers on 127.0.0.1:`port` to who has the token.
+    """The application for one run folder and one reader; answers on 127.0.0.1:`port` to who has a token (`Guard`).
 
     Raises ArtifactError where the folder holds no tiles, or its screening.csv cannot be read.
     """
@@ -89,7 +90,7 @@ def create_app(
         page.pictures.close()
 
     app = FastAPI(title="sarcoscope screen", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, token=token, port=port)
+    app.add_middleware(Guard, token=token, once=once, port=port)
     app.exception_handler(SarcoscopeError)(_told)
     _add_static(app)
     _add_reading(app, page)

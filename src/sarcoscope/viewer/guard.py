@@ -1,4 +1,4 @@
-"""Who may talk to the page: this machine's browser that was given the token, and nobody through another site's page."""
+"""Who may talk to the page: this machine's browser that was given a token, and nobody through another site's page."""
 
 import secrets
 from http.cookies import CookieError, SimpleCookie
@@ -23,11 +23,15 @@ _HEADERS: Final = {
 
 
 class Guard:
-    """ASGI middleware: a known Host, the token (`/?token=...` once, a cookie from then on), our own Origin to write."""
+    """ASGI middleware: a known Host, a token (`/?token=...` once, a cookie from then on), our own Origin to write.
 
-    def __init__(self, app: ASGIApp, *, token: str, port: int) -> None:
+    `token` lets in whoever has it, `once` the first who comes with it: it is for command lines, which all can read.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, once: str, port: int) -> None:
         self._app = app
         self._token = token
+        self._once: str | None = once
         self._cookie = f"sarcoscope-screen-{port}"  # cookies know no ports, and two pages may be open
         self._hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
 
@@ -59,7 +63,7 @@ class Guard:
         if origin is not None and origin != f"http://{host}":
             return PlainTextResponse("not from another site's page", 403)
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and given and self._is_token(given):
+        if scope["path"] == "/" and (self._is_token(given) or self._spends(given)):
             answer = RedirectResponse("/", 303)
             answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict", path="/")
             return answer
@@ -76,4 +80,15 @@ class Guard:
         return cookie.value if cookie else ""
 
     def _is_token(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode("latin-1", "replace"), self._token.encode())
+        return _same(given, self._token)
+
+    def _spends(self, given: str) -> bool:
+        """Whether it is the token for once; from then on it is none. One thread answers, so nobody comes between."""
+        if self._once is None or not _same(given, self._once):
+            return False
+        self._once = None
+        return True
+
+
+def _same(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode("latin-1", "replace"), secret.encode())

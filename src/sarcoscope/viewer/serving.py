@@ -4,7 +4,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import uvicorn
 
@@ -15,6 +15,15 @@ _TOKEN_BYTES: Final = 24
 _SECONDS_TO_FINISH: Final = 2
 
 
+class Addresses(NamedTuple):
+    """Two ways into one page, each with a token of its own."""
+
+    to_print: str
+    """Lets in as often as it is opened."""
+    for_browser: str
+    """Lets in once: a browser gets it on its command line, which every user of the machine can read."""
+
+
 def serve(
     run: Path,
     *,
@@ -22,16 +31,18 @@ def serve(
     reader: str,
     read_only: bool,
     predictions: Path | None,
-    ready: Callable[[str], None],
+    ready: Callable[[Addresses], None],
 ) -> None:
-    """Serve until Ctrl+C; `ready` gets the address, token and all, once it can be opened. Port 0 takes a free one.
+    """Serve until Ctrl+C; `ready` gets the addresses once they can be opened. Port 0 takes a free one.
 
     Raises InputError where the port is taken, ArtifactError where the folder cannot be screened.
     """
     with _listening(port) as listener:
         taken = listener.getsockname()[1]
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
-        app = create_app(run, token=token, port=taken, reader=reader, read_only=read_only, predictions=predictions)
+        token, once = secrets.token_urlsafe(_TOKEN_BYTES), secrets.token_urlsafe(_TOKEN_BYTES)
+        app = create_app(
+            run, token=token, once=once, port=taken, reader=reader, read_only=read_only, predictions=predictions
+        )
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -40,7 +51,8 @@ def serve(
             ws="none",
             timeout_graceful_shutdown=_SECONDS_TO_FINISH,
         )
-        ready(f"http://127.0.0.1:{taken}/?token={token}")
+        page = f"http://127.0.0.1:{taken}/?token="
+        ready(Addresses(to_print=page + token, for_browser=page + once))
         try:
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:  # how a page is ended; every decision was on the disk before it was shown
