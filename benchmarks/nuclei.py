@@ -31,7 +31,7 @@ TILES = HERE.parents[1] / "shared" / "data" / "tiles"
 PEER = HERE.parent / ".venv-histolab" / "bin" / "python"
 PEER_ABSENT = "histolab is not measured: .venv-histolab is absent (`make .venv-histolab/installed` builds it)"
 GUESSES_UM = (0.25, 0.35, 0.5)
-"""The outlined tiles' magnification is mixed and not told; at 0.35 um/px their median nuclei are 4 to 21 um wide."""
+"""The outlined tiles' magnification is mixed and not told, so they are read at each of these."""
 DRAWS = 4000
 BAR = 0.70
 

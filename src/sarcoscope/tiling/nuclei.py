@@ -22,7 +22,7 @@ COARSEST_UM: Final = COARSEST_NUCLEI
 """Scales that are taken, um/px; at a coarser one the smallest nuclei melt into each other."""
 
 WORKING_UM: Final = 1.5
-"""Scale at which blobs are looked for, um/px: ranks as well as at 1.0, and in half the time."""
+"""Scale at which blobs are looked for, um/px: a finer one has more px to look at, a coarser one melts lymphocytes."""
 RADII_UM: Final = (3.0, 4.25, 6.0, 8.5, 12.0)
 """Radii of the discs that are answered to best: from a lymphocyte to a giant nucleus of pleomorphic sarcoma."""
 STAINS: Final = ((0.65, 0.70, 0.29), (0.18, 0.95, 0.26), (0.27, 0.70, 0.66))

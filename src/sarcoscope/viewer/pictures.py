@@ -25,7 +25,7 @@ SMALL_PX: Final = 192
 LARGE_PX: Final = 1024
 OVERVIEW_PX: Final = 2048
 _CACHE_BYTES: Final = 192 * 2**20
-"""About 15,000 small tiles."""
+"""Of JPEGs, whichever were shown last."""
 _OPEN_SLIDES: Final = 4
 _QUALITY: Final = 84
 _THREADS: Final = max(2, os.cpu_count() or 2)

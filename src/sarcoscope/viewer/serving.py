@@ -60,7 +60,7 @@ def serve(
 
 
 def _listening(port: int) -> socket.socket:
-    # Named as TCP, since asyncio sends at once only on such sockets; else each answer waits 40 ms for the other side.
+    # Named as TCP, since asyncio sends at once only on such sockets; else an answer may wait for the other side.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

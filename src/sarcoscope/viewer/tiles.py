@@ -22,7 +22,7 @@ FEW_TILES: Final = 20
 SHEET_TILES: Final = 5000
 """Tiles of a class on one such sheet."""
 _SHEETS_KEPT: Final = 128
-"""Tables that stay in memory; about 1 MB each."""
+"""Tables that stay in memory, those looked at last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
