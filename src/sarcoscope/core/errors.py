@@ -2,6 +2,7 @@
 
 SarcoscopeError
     InputError            an argument or a config value is wrong
+    TrainingError         a training that cannot go on: loss is no number, memory is short, a class is missing
     MissingExtraError     a part is needed that this installation lacks
     SlideError            one slide: the batch goes on without it
         SlideOpenError    it is not a slide that can be opened
@@ -44,6 +45,10 @@ class InputError(SarcoscopeError):
 
 class MissingExtraError(SarcoscopeError):
     """A command needs a part that this installation does not have."""
+
+
+class TrainingError(SarcoscopeError):
+    """A training cannot begin or go on as it was asked for."""
 
 
 class _PathError(SarcoscopeError):
