@@ -1,7 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run beside one another, and threads that wait for cores spin
 
 settings.register_profile("sarcoscope", deadline=None, derandomize=True)  # time limits are not tests
 settings.load_profile("sarcoscope")

@@ -1,5 +1,6 @@
 """The phantom bundle is made by its command from painted slides, and the shipped one is what it says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,13 @@ import pytest
 
 from sarcoscope.core.errors import BundleError
 from sarcoscope.core.geometry import Size
+from sarcoscope.core.training import LengthConfig
 from sarcoscope.formats.bundle import find_bundle, read_bundle
 from sarcoscope.formats.manifest import read_manifest
 from sarcoscope.inference.onnx import load_members
 from sarcoscope.phantom.cohort import demo_cohort, training_cohort
 from sarcoscope.stages.demo import DEMO_SEED, check_unseen, paint
-from sarcoscope.stages.phantom_bundle import PhantomBundleConfig, train_phantom_bundle
-from sarcoscope.training.fit import FitConfig
+from sarcoscope.stages.phantom_bundle import RECIPE, PhantomBundleConfig, train_phantom_bundle
 
 REPO = Path(__file__).parents[2]
 
@@ -33,7 +34,7 @@ def test_a_tiny_bundle_is_trained_sealed_and_opened(tmp_path: Path) -> None:
         slides_per_class=1,
         validation_per_class=1,
         size=Size(4096, 4096),
-        fit=FitConfig(epochs=1, batch=4, crop_px=64),
+        recipe=replace(RECIPE, length=LengthConfig(epochs=1, epoch_tiles=16, batch=4)),
     )
     made = train_phantom_bundle(config, said.append)
     assert read_bundle(tmp_path / "bundle").sha256 == made.sha256

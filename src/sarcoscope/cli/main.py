@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 import sarcoscope
-from sarcoscope.cli import bundle, cohort, convert, deidentify, demo, diagnose, doctor, info, phantom, screen, tile
+from sarcoscope.cli import (
+    bundle,
+    cohort,
+    convert,
+    deidentify,
+    demo,
+    diagnose,
+    doctor,
+    info,
+    phantom,
+    screen,
+    tile,
+    train,
+)
 from sarcoscope.cli.console import print_json, tell
 
 app = typer.Typer(
@@ -37,6 +50,7 @@ app.command("diagnose")(diagnose.diagnose)
 app.add_typer(cohort.app, name="cohort")
 app.command("tile")(tile.tile)
 app.add_typer(screen.app, name="screen")
+app.command("train")(train.train)
 app.command("convert")(convert.convert)
 app.command("deidentify")(deidentify.deidentify)
 app.command("info")(info.info)

@@ -1,5 +1,6 @@
 """`sarcoscope phantom`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -56,8 +57,8 @@ def bundle(
             import torch  # noqa: F401
         except ModuleNotFoundError as error:
             raise MissingExtraError(f"training needs {error.name}", "in a checkout: pip install '.[train]'") from error
-        from sarcoscope.stages.phantom_bundle import PhantomBundleConfig, train_phantom_bundle
-        from sarcoscope.training.fit import FitConfig
+        from sarcoscope.core.training import LengthConfig
+        from sarcoscope.stages.phantom_bundle import RECIPE, PhantomBundleConfig, train_phantom_bundle
 
         config = PhantomBundleConfig(
             out=out,
@@ -65,7 +66,7 @@ def bundle(
             slides_per_class=slides_per_class,
             validation_per_class=validation_per_class,
             seed=seed,
-            fit=FitConfig(epochs=epochs),
+            recipe=replace(RECIPE, length=LengthConfig(epochs=epochs, batch=RECIPE.length.batch)),
         )
         made = train_phantom_bundle(config, tell)
     if as_json:

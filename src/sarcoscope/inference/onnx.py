@@ -1,12 +1,14 @@
 """ONNX Runtime back end. The graph normalises inside and stops at the logits (see formats.bundle)."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from typing_extensions import override
 
 from sarcoscope.core.errors import BundleError
-from sarcoscope.formats.bundle import Bundle, BundleMember
+from sarcoscope.formats.bundle import Bundle
 from sarcoscope.inference.port import Activations, Array, Network, Tiles
 
 _ADVICE = "export the member again, or get the bundle again from where it came"
@@ -26,18 +28,18 @@ _RUNTIME_ERRORS = (
 
 
 class OnnxNetwork(Network):
-    """A member's ONNX graph on the CPU, or on a GPU where the installed runtime has one."""
+    """An ONNX graph on the CPU, or on a GPU where the installed runtime has one."""
 
-    def __init__(self, bundle: Bundle, member: BundleMember, threads: int = 0) -> None:
-        """Load a member; `threads` 0 lets the runtime take every core. Raises BundleError."""
-        self._path = bundle.folder / member.model.path
-        self._name = member.name
-        self._classes = len(bundle.codes)
+    def __init__(self, graph: bytes, path: Path, name: str, classes: int, threads: int = 0) -> None:
+        """Load the graph that `path` holds; `threads` 0 lets the runtime take every core. Raises BundleError."""
+        self._path = path
+        self._name = name
+        self._classes = classes
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(bundle.model(member), options, providers=providers())
+            self._session = onnxruntime.InferenceSession(graph, options, providers=providers())
         except _RUNTIME_ERRORS as error:
             raise BundleError(self._path, f"not a graph the runtime loads ({error})", _ADVICE) from error
         inputs = [item.name for item in self._session.get_inputs()]
@@ -82,4 +84,7 @@ def providers() -> list[str]:
 
 def load_members(bundle: Bundle, threads: int = 0) -> list[OnnxNetwork]:
     """Every member of a bundle, in its order."""
-    return [OnnxNetwork(bundle, member, threads) for member in bundle.manifest.members]
+    return [
+        OnnxNetwork(bundle.model(one), bundle.folder / one.model.path, one.name, len(bundle.codes), threads)
+        for one in bundle.manifest.members
+    ]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from sarcoscope.networks.cam_network import CamNetwork, Stage
+
 
 class Residual(nn.Module):
     """Two 3x3 convolutions and a shortcut (He 2016), halving the side where `stride` is 2."""
@@ -28,27 +30,30 @@ class Residual(nn.Module):
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
-class CompactNet(nn.Module):
-    """Stem and four residual stages, global mean pooling, one linear layer (so that a CAM needs no gradients)."""
+class CompactNet(CamNetwork):
+    """Stem and four residual blocks; maps have a 32nd of the input's side."""
 
-    def __init__(self, classes: int, width: int = 16) -> None:
-        """`width` channels after the stem, twice as many after each stage up to 12 times."""
-        super().__init__()
-        stages = [width, 2 * width, 4 * width, 8 * width, 12 * width]
+    def __init__(self, classes: int, width: int = 16, dropout: float = 0.2) -> None:
+        """`width` channels after the stem, twice as many after each block up to 12 times."""
+        channels = [width, 2 * width, 4 * width, 8 * width, 12 * width]
+        super().__init__(channels[-1], classes, dropout)
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
-        self.stages = nn.Sequential(*(Residual(before, after, 2) for before, after in pairwise(stages)))
-        self.dropout = nn.Dropout(0.2)
-        self.head = nn.Linear(stages[-1], classes)
+        self.blocks = nn.Sequential(*(Residual(before, after, 2) for before, after in pairwise(channels)))
 
+    @override
     def features(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised to the last feature maps (B, F, H/32, W/32)."""
-        maps: Tensor = self.stages(self.stem(x))
+        maps: Tensor = self.blocks(self.stem(x))
         return maps
 
     @override
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised to logits (B, C)."""
-        logits: Tensor = self.head(self.dropout(self.features(x).mean(dim=(2, 3))))
-        return logits
+    def stages(self) -> tuple[Stage, ...]:
+        parts = ["stem", *(f"blocks.{index}" for index in range(len(self.blocks)))]
+        return tuple(
+            Stage(
+                name=part,
+                parameters={f"{part}.{name}": value for name, value in self.get_submodule(part).named_parameters()},
+            )
+            for part in parts
+        )

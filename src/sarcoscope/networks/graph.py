@@ -1,7 +1,8 @@
 """The graph that a bundle carries: uint8 tiles in, logits and last feature maps out."""
 
+import copy
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import onnx
@@ -9,45 +10,34 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""Of ImageNet, per channel over 0..1: what pretrained networks expect."""
+from sarcoscope.networks.cam_network import MEAN, STD, CamNetwork, Rgb
 
 
-class CamReady(Protocol):
-    """A network whose class activation maps need no gradients (Zhou 2016)."""
-
-    head: nn.Linear
-
-    def features(self, x: Tensor) -> Tensor:
-        """Last feature maps (B, F, h, w)."""
-        ...
-
-
-def normalise(tiles: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 to (B, 3, H, W) float32, mean 0 and spread 1 over ImageNet."""
-    mean, std = torch.tensor(MEAN), torch.tensor(STD)
-    return ((tiles.to(torch.float32) / 255 - mean) / std).permute(0, 3, 1, 2)
+def normalise(tiles: Tensor, mean: Rgb = MEAN, std: Rgb = STD) -> Tensor:
+    """(B, H, W, 3) uint8 to (B, 3, H, W) float32 on the same device; `mean` and `std` are over 0..1."""
+    shift, spread = (torch.tensor(values, dtype=torch.float32, device=tiles.device) for values in (mean, std))
+    return ((tiles.to(torch.float32) / 255 - shift) / spread).permute(0, 3, 1, 2)
 
 
 class BundleGraph(nn.Module):
     """Normalisation inside, softmax outside: nobody can pair a network with another one's statistics."""
 
     def __init__(self, network: nn.Module) -> None:
+        """`network` is a CamNetwork."""
         super().__init__()
         self.network = network
 
     @override
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, W, 3) uint8 to logits (B, C) and features (B, F, h, w)."""
-        network = cast("CamReady", self.network)
-        features = network.features(normalise(tiles))
+        network = cast("CamNetwork", self.network)
+        features = network.features(normalise(tiles, network.mean, network.std))
         return network.head(features.mean(dim=(2, 3))), features
 
 
-def export_onnx(network: nn.Module, path: Path, tile_px: int) -> None:
-    """Write the bundle's graph as ONNX, weights inside, any batch size."""
-    graph = BundleGraph(network).eval()
+def export_onnx(network: CamNetwork, path: Path, tile_px: int) -> None:
+    """Write the bundle's graph as ONNX, float32 weights inside, any batch size; `network` stays as it is."""
+    graph = BundleGraph(copy.deepcopy(network).to("cpu", torch.float32)).eval()
     example = torch.zeros((2, tile_px, tile_px, 3), dtype=torch.uint8)
     program = torch.onnx.export(
         graph,
@@ -82,7 +72,7 @@ def _anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def save_head(network: nn.Module, path: Path) -> None:
+def save_head(network: CamNetwork, path: Path) -> None:
     """Write the linear layer as .npz: weight (C, F), bias (C,), float32."""
-    head = cast("CamReady", network).head
-    np.savez(path, weight=head.weight.detach().numpy(), bias=head.bias.detach().numpy())
+    weight, bias = (one.detach().to("cpu", torch.float32).numpy() for one in (network.head.weight, network.head.bias))
+    np.savez(path, weight=weight, bias=bias)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -18,19 +17,36 @@ from sarcoscope.core.errors import InputError
 from sarcoscope.core.geometry import Rgb, Size
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.tiling import TilingConfig
+from sarcoscope.core.training import (
+    NO_WEIGHTS,
+    BalanceConfig,
+    LengthConfig,
+    NetworkConfig,
+    OptimiserConfig,
+    TrainConfig,
+    UnfreezeConfig,
+)
 from sarcoscope.data.tile_set import TileSet
 from sarcoscope.diagnosis.rules import ComponentRule, RefineRule, SlideRules
+from sarcoscope.formats.atomic import as_json
 from sarcoscope.formats.bundle import Bundle, BundleClass, BundleManifest, BundleMember, hashed, write_bundle
+from sarcoscope.formats.history import Epoch, Timing
 from sarcoscope.inference.onnx import load_members
+from sarcoscope.metrics.classification import Scores, scores
 from sarcoscope.networks.compact import CompactNet
 from sarcoscope.networks.graph import BundleGraph, export_onnx, save_head
 from sarcoscope.phantom.cohort import training_cohort, write_slide
 from sarcoscope.phantom.spec import CLASSES, DEFAULT_SIZE, PhantomSlide
 from sarcoscope.phantom.truth import Region, truth_map
 from sarcoscope.slides.opening import open_slide
+from sarcoscope.stages.origin import git_commit
 from sarcoscope.tiling.plan import plan_tiles
 from sarcoscope.tiling.reading import TileReader, read_ahead
-from sarcoscope.training.fit import Epoch, FitConfig, accuracies, fit
+from sarcoscope.training.devices import make_accelerator
+from sarcoscope.training.fit import fit
+from sarcoscope.training.predict import predict
+from sarcoscope.training.schedule import Plan
+from sarcoscope.training.state import Progress
 
 _NAMES = {
     "DDLPS": ("dedifferentiated liposarcoma", "#d55e00"),
@@ -39,6 +55,15 @@ _NAMES = {
     "UPS": ("undifferentiated pleomorphic sarcoma", "#cc79a7"),
     "WDLPS": ("well-differentiated liposarcoma", "#e69f00"),
 }
+
+RECIPE = TrainConfig(
+    metric="tile_balanced_accuracy",
+    network=NetworkConfig(name="compact", weights=NO_WEIGHTS),
+    balance=BalanceConfig(by="even"),
+    unfreeze=UnfreezeConfig(gradual=False, decay=1.0),  # from random weights nothing is worth freezing
+    optimiser=OptimiserConfig(learning_rate=2e-3, backbone=1.0, weight_decay=0.02, warm_up=0.1),
+    length=LengthConfig(epochs=12, batch=24),
+)
 
 Say = Callable[[str], None]
 
@@ -58,23 +83,26 @@ class PhantomBundleConfig:
     seed: int = 20_260_001
     """Seeds the training cohort; the validation cohort takes the next one."""
     tiling: TilingConfig = field(default_factory=TilingConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
+    recipe: TrainConfig = RECIPE
     pure: float = 0.6
     """A tile is labelled by the region that covers at least this share of its tissue, else left out."""
 
 
 def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: None) -> Bundle:
     """Make the bundle; needs the training extra. `say` is told of each slide and epoch."""
-    begin, commit = perf_counter(), _git_commit()
+    begin, commit = perf_counter(), git_commit()
     cohorts = {
         "train": training_cohort(np.random.default_rng(config.seed), config.slides_per_class, config.size),
         "validation": training_cohort(np.random.default_rng(config.seed + 1), config.validation_per_class, config.size),
     }
     train, validation = (_tile_set(specs, config, config.work / name, say) for name, specs in cohorts.items())
-    torch.manual_seed(config.fit.seed)
-    network = CompactNet(len(CLASSES)).to(memory_format=torch.channels_last)
-    history = fit(network, train, validation, config.fit, lambda epoch: say(_words(epoch)))
-    accuracy, balanced = accuracies(network, validation)
+    seed, accelerator = config.recipe.seeds[0], make_accelerator(config.recipe)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = CompactNet(len(CLASSES), dropout=config.recipe.network.dropout)
+    fitted = fit(network, train, validation, config.recipe, seed=seed, accelerator=accelerator, listener=_Told(say))
+    probabilities = predict(network, validation, config.recipe, accelerator)
+    found = scores(validation.labels, probabilities, validation.slides)
     member = config.out / "members" / "compact-20x"
     member.mkdir(parents=True, exist_ok=True)
     export_onnx(network.cpu(), member / "model.onnx", config.tiling.tile_px)
@@ -88,14 +116,14 @@ def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: N
         "seed": config.seed,
         "slides": {name: [_spec(spec) for spec in specs] for name, specs in cohorts.items()},
         "tiles": {"train": _counts(train), "validation": _counts(validation)},
-        "fit": asdict(config.fit),
+        "recipe": as_json(asdict(config.recipe)),
         "tile_label": f"region covering at least {config.pure:.0%} of the tile's tissue, by the phantom's truth map",
-        "history": [asdict(epoch) for epoch in history],
+        "history": [asdict(epoch) for epoch in fitted.history],
         "libraries": library_versions(),
         "machine": machine(),
         "seconds": round(perf_counter() - begin),
     }
-    bundle = write_bundle(config.out, _manifest(config, accuracy, balanced, record))
+    bundle = write_bundle(config.out, _manifest(config, found, record))
     difference = _onnx_difference(bundle, network, validation)
     say(f"ONNX and torch agree on validation tiles within {difference:.1e} of probability")
     if difference > 1e-3:
@@ -128,14 +156,17 @@ def _tile_set(specs: Sequence[PhantomSlide], config: PhantomBundleConfig, folder
     return TileSet(np.stack(tiles), np.array(labels))
 
 
-def _manifest(config: PhantomBundleConfig, accuracy: float, balanced: float, record: dict[str, Any]) -> BundleManifest:
+def _manifest(config: PhantomBundleConfig, found: Scores, record: dict[str, Any]) -> BundleManifest:
     member = BundleMember(
         name="compact-20x",
         architecture="sarcoscope.networks.compact.CompactNet, width 16",
         trained_mpp=(config.tiling.mpp,),
         model=hashed(config.out, "members/compact-20x/model.onnx"),
         head=hashed(config.out, "members/compact-20x/head.npz"),
-        metrics={"phantom_validation_tile_accuracy": accuracy, "phantom_validation_tile_balanced_accuracy": balanced},
+        metrics={
+            "phantom_validation_tile_accuracy": found.tile_accuracy or 0.0,
+            "phantom_validation_tile_balanced_accuracy": found.tile_balanced_accuracy or 0.0,
+        },
     )
     return BundleManifest(
         name="phantom",
@@ -173,15 +204,21 @@ def _counts(tiles: TileSet) -> dict[str, int]:
     return {code: int((tiles.labels == index).sum()) for index, code in enumerate(CLASSES)}
 
 
-def _words(epoch: Epoch) -> str:
-    return f"epoch {epoch.number}: loss {epoch.loss:.3f}, validation accuracy {epoch.accuracy:.3f}"
+class _Told:
+    """Says each epoch in a line."""
 
+    def __init__(self, say: Say) -> None:
+        self._say = say
 
-def _git_commit() -> str | None:
-    """The commit of a source checkout, None for an installed package or without git."""
-    root = Path(__file__).resolve().parents[3]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-    return done.stdout.strip() or None
+    def began(self, plan: Plan, progress: Progress) -> None:
+        """Say how long it will be."""
+        self._say(f"{plan.epochs} epochs of {plan.steps_per_epoch} steps of {plan.batch} tiles")
+
+    def stepped(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def epoch_over(self, epoch: Epoch, timing: Timing) -> None:
+        """Say how it went."""
+        found = epoch.validation
+        right = "none" if found is None else f"{found.tile_accuracy:.3f}"
+        self._say(f"epoch {epoch.number}: loss {epoch.loss:.3f}, validation accuracy {right}, {timing.seconds:.0f} s")

@@ -1,6 +1,6 @@
 """What slides are brought to when they are evened out: chosen from the training part only, and recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sarcoscope.core.appearance import METHODS
@@ -26,13 +26,22 @@ def choose_look(run: Path, slides: Sequence[CohortSlide], method: str) -> Look:
         raise InputError(f"unknown way of evening out {method!r}", f"give one of {', '.join(METHODS)}")
     parts = check_split(run)
     train = [one.slide for one in slides if parts.get(one.slide) is Part.TRAIN and index_path(run, one.slide).is_file()]
+    look, looks = look_of(run, train, method)
+    record = {"slides": looks, "split_sha256": sha256_file(run / SPLIT_FILE), "part": str(Part.TRAIN)}
+    write_target(run / TARGET_FILE, method, look.target, record)
+    return look
+
+
+def look_of(run: Path, train: Iterable[str], method: str) -> tuple[Look, list[str]]:
+    """The middle of indexed slides' appearances, and the slides that have one.
+
+    Raises InputError where none has.
+    """
     looks = {slide: look for slide in train if (look := appearance_in(read_record(index_path(run, slide))))}
     if not looks:
-        raise InputError("no training slide with stained tiles", "look at RUN/split.csv and at what was dropped")
-    target = choose_target(list(looks.values()))
-    record = {"slides": sorted(looks), "split_sha256": sha256_file(run / SPLIT_FILE), "part": str(Part.TRAIN)}
-    write_target(run / TARGET_FILE, method, target, record)
-    return Look(method=method, target=target)
+        problem = "no training slide with stained tiles"
+        raise InputError(problem, "look at RUN/split.csv and at what was dropped; ready-made tiles are not evened out")
+    return Look(method=method, target=choose_target([looks[slide] for slide in sorted(looks)])), sorted(looks)
 
 
 def check_split(run: Path) -> Mapping[str, Part]:

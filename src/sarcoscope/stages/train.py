@@ -1,0 +1,316 @@
+"""Training: from the tiles of a run folder to members, one a repetition of the split and seed."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import polars as pl
+import torch
+from accelerate import Accelerator
+
+from sarcoscope.core.cohort import Part
+from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, shown
+from sarcoscope.core.training import HUB, NO_WEIGHTS, TrainConfig
+from sarcoscope.formats.alone import lock_at_once
+from sarcoscope.formats.atomic import as_json, remove, writing
+from sarcoscope.formats.hashing import sha256_file
+from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, Epoch, Timing, write_history, write_timings
+from sarcoscope.formats.member import MEMBER_FILE, MemberRecord, read_member
+from sarcoscope.networks.build import build_network
+from sarcoscope.stages.jobs import safe_id
+from sarcoscope.stages.train_member import Trained, write_trained
+from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles, folds_of
+from sarcoscope.training.devices import make_accelerator
+from sarcoscope.training.energy import EnergyMeter
+from sarcoscope.training.fit import Listener, fit
+from sarcoscope.training.predict import predict
+from sarcoscope.training.schedule import Plan
+from sarcoscope.training.state import CHECKPOINT_FILE, Progress
+from sarcoscope.training.trackers import Trackers
+
+MEMBERS: Final = "members"
+_OWN: Final = ("run", "name", "folds", "seeds", "workers", "cache_mb", "checkpoint_minutes", "trackers")
+"""Of the config, what changes nothing about the result of one member, or stands in its key by itself."""
+_OF_A_TILE: Final = ("part", "slide", "tile", "label", "file", "left_l0", "top_l0", "width_l0", "height_l0")
+
+
+class TrainListener(Listener, Protocol):
+    """Who is told how a run goes."""
+
+    def member_began(self, name: str, number: int, total: int) -> None:
+        """Its turn has come."""
+        ...
+
+    def tiles_chosen(self, tiles: TrainTiles, lines: Sequence[str]) -> None:
+        """What it is trained on, and in lines what it starts from and what else should be known."""
+        ...
+
+    def member_over(self, name: str, member: MemberRecord, *, skipped: bool) -> None:
+        """It is written, now or by an earlier run from the same inputs."""
+        ...
+
+    def member_failed(self, name: str, error: SarcoscopeError) -> None:
+        """The others go on."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainSummary:
+    """What became of a run."""
+
+    members: dict[str, MemberRecord] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every member is there, 1 where some failed, 2 where none is."""
+        return 0 if not self.failures else 1 if self.members else 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One member that is asked for."""
+
+    name: str
+    fold: str
+    seed: int
+
+
+def train(config: TrainConfig, listener: TrainListener, *, force: bool = False) -> TrainSummary:
+    """Train each member that is asked for, unless an earlier run did from the same inputs.
+
+    Raises InputError and ArtifactError where nothing can begin; what is wrong with one member is collected.
+    """
+    run = Path(config.run)
+    members = members_of(config, folds_of(run, config.folds))
+    accelerator = make_accelerator(config)
+    summary = TrainSummary()
+    for number, asked in enumerate(members, start=1):
+        listener.member_began(asked.name, number, len(members))
+        try:
+            member, skipped = train_member(config, asked, accelerator, listener, force=force)
+        except SarcoscopeError as error:
+            summary.failures[asked.name] = str(error)
+            listener.member_failed(asked.name, error)
+            if len(members) == 1 or accelerator.num_processes > 1:  # others would wait for this one for ever
+                raise
+            continue
+        summary.members[asked.name] = member
+        listener.member_over(asked.name, member, skipped=skipped)
+    return summary
+
+
+def members_of(config: TrainConfig, folds: Sequence[str]) -> list[Asked]:
+    """The members to train and what each is called."""
+    base = config.name or default_name(config)
+    found = []
+    for fold in folds:
+        for seed in config.seeds:
+            words = [base, *([fold] if fold else []), *([f"seed{seed}"] if len(config.seeds) > 1 else [])]
+            found.append(Asked(name="-".join(words), fold=fold, seed=seed))
+    return found
+
+
+def default_name(config: TrainConfig) -> str:
+    """From the network and what it reads, e.g. 'tf_efficientnet_b7-0.5um'."""
+    network = config.network.name.rsplit("/", maxsplit=1)[-1].removeprefix("hf-hub:")
+    scale = "-".join(f"{one:g}um" for one in config.mpp)
+    return safe_id("-".join(word for word in (network, scale) if word))
+
+
+def train_member(
+    config: TrainConfig, asked: Asked, accelerator: Accelerator, listener: TrainListener, *, force: bool = False
+) -> tuple[MemberRecord, bool]:
+    """Train one member and write its folder; the second value says whether an earlier run had done so.
+
+    Raises InputError, TrainingError, ArtifactError and SlideError.
+    """
+    folder = Path(config.run) / MEMBERS / asked.name
+    chosen = choose_tiles(Path(config.run), asked.fold, config)
+    key = key_of(config, asked, chosen)
+    done = finished(folder, key, force=force)
+    accelerator.wait_for_everyone()  # of several processes none may begin before all have looked
+    if done is not None:
+        return done, True
+    with alone_in(folder) if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            begin_folder(folder, force=force)
+        accelerator.wait_for_everyone()
+        trained = _fitted(config, asked, chosen, accelerator, listener, folder=folder, key=key)
+        if accelerator.is_main_process:
+            write_trained(folder, trained, accelerator)
+        accelerator.wait_for_everyone()
+    return read_member(folder), False
+
+
+def _fitted(
+    config: TrainConfig,
+    asked: Asked,
+    chosen: TrainTiles,
+    accelerator: Accelerator,
+    listener: TrainListener,
+    *,
+    folder: Path,
+    key: str,
+) -> Trained:
+    started = datetime.now(UTC)
+    run = Path(config.run)
+    train_tiles = chosen.open(run, Part.TRAIN, config, config.side_px)
+    assert train_tiles is not None  # choose_tiles refuses a run without training tiles
+    others = {part: chosen.open(run, part, config, train_tiles.side_px) for part in (Part.VALIDATION, Part.TEST)}
+    with torch.random.fork_rng():
+        torch.manual_seed(asked.seed)  # the head begins at random
+        network, weights = build_network(config.network, len(chosen.classes), train_tiles.side_px)
+    listener.tiles_chosen(chosen, [*weights.lines(), *chosen.notes])
+    about = {"member": asked.name, "fold": asked.fold, "seed": asked.seed, **as_json(asdict(config))}
+    with Recorder(folder, asked.name, config, about, listener, main=accelerator.is_main_process) as recorder:
+        with EnergyMeter() as energy:
+            fitted = fit(
+                network,
+                train_tiles,
+                others[Part.VALIDATION],
+                config,
+                seed=asked.seed,
+                drawn=chosen.shares,
+                checkpoint=folder / CHECKPOINT_FILE,
+                key=key,
+                accelerator=accelerator,
+                listener=recorder,
+            )
+        found = {
+            part: predict(network, tiles, config, accelerator) for part, tiles in others.items() if tiles is not None
+        }
+    return Trained(
+        name=asked.name,
+        config=config,
+        fold=asked.fold,
+        seed=asked.seed,
+        key=key,
+        chosen=chosen,
+        tiles={part: tiles for part, tiles in {Part.TRAIN: train_tiles, **others}.items() if tiles is not None},
+        network=network,
+        weights=weights,
+        fitted=fitted,
+        probabilities=found,
+        energy=energy.result,
+        started=started,
+        trackers=recorder.used,
+    )
+
+
+def key_of(config: TrainConfig, asked: Asked, chosen: TrainTiles) -> str:
+    """Hash of all that a member depends on: config, seed, tiles with labels and places, target, weights' file."""
+    rows = pl.concat([table.with_columns(part=pl.lit(str(part))) for part, table in chosen.tables.items()])
+    digest = hashlib.sha256(rows.select(*_OF_A_TILE).sort(_OF_A_TILE).write_csv().encode())
+    asked_for = {name: value for name, value in asdict(config).items() if name not in _OWN}
+    weights = config.network.weights
+    about = {
+        "config": asked_for,
+        "classes": chosen.classes,
+        "shares": chosen.shares,
+        "seed": asked.seed,
+        "target": None if chosen.look is None else asdict(chosen.look.target),
+        "weights": weights if weights in {HUB, NO_WEIGHTS} else weights_hash(Path(weights)),
+    }
+    digest.update(json.dumps(about, sort_keys=True, default=list).encode())
+    return digest.hexdigest()
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 of a file of weights. InputError where it cannot be read."""
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        problem = f"weights {shown(path)} cannot be read ({error.strerror or error})"
+        raise InputError(problem, f"give a file, {HUB} or {NO_WEIGHTS}") from error
+
+
+def finished(folder: Path, key: str, *, force: bool) -> MemberRecord | None:
+    """The member that an earlier run wrote from the same inputs. ArtifactError where it is of others."""
+    if force or not (folder / MEMBER_FILE).exists():
+        return None
+    member = read_member(folder)
+    if member.key != key:
+        problem = "is of another config, other tiles or other weights"
+        raise ArtifactError(folder, problem, "give another --name, or train it again with --force")
+    return member
+
+
+def begin_folder(folder: Path, *, force: bool) -> None:
+    """Make it; what is asked for anew goes."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.iterdir() if force else ():
+            shutil.rmtree(stale) if stale.is_dir() else remove(stale)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a member against other processes. ArtifactError where one is at it."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a+b")
+    with file:
+        if not lock_at_once(file):
+            raise ArtifactError(folder, "is being trained by another process", "wait for it, or give another --name")
+        yield
+
+
+class Recorder:
+    """Writes history.csv and timings.csv after each epoch, tells trackers, and passes all on to a listener."""
+
+    def __init__(
+        self, folder: Path, name: str, config: TrainConfig, about: dict[str, Any], listener: Listener, *, main: bool
+    ) -> None:
+        self._folder = folder
+        self._listener = listener
+        self._trackers = Trackers(folder, name, config.trackers if main else (), about)
+        self._progress = Progress()
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The trackers that are told."""
+        return tuple(self._trackers.used)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._trackers.close()
+
+    def began(self, plan: Plan, progress: Progress) -> None:
+        """Keep what will be written down."""
+        self._progress = progress
+        self._listener.began(plan, progress)
+
+    def stepped(self, progress: Progress) -> None:
+        """Pass it on."""
+        self._listener.stepped(progress)
+
+    def epoch_over(self, epoch: Epoch, timing: Timing) -> None:
+        """Write, tell, pass on."""
+        write_history(self._folder / HISTORY_FILE, self._progress.history, self._progress.best)
+        write_timings(self._folder / TIMINGS_FILE, self._progress.timings)
+        self._trackers.epoch(tracked(epoch, timing), epoch.number)
+        self._listener.epoch_over(epoch, timing)
+
+
+def tracked(epoch: Epoch, timing: Timing) -> dict[str, float]:
+    """What trackers are told of an epoch."""
+    values: dict[str, float | None] = {
+        "loss": epoch.loss,
+        "learning_rate": epoch.learning_rate,
+        "open_stages": epoch.open_stages,
+        "images_per_second": timing.images_per_second,
+        "wait_share": timing.wait_share,
+    }
+    if epoch.validation is not None:
+        values |= {f"validation_{name}": value for name, value in asdict(epoch.validation).items()}
+    return {name: float(value) for name, value in values.items() if value is not None}

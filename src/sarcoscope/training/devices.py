@@ -1,0 +1,116 @@
+"""Where a training runs, and what the machine says when it cannot."""
+
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from sarcoscope.core.errors import TrainingError
+from sarcoscope.core.training import TrainConfig
+from sarcoscope.networks.cam_network import CamNetwork
+from sarcoscope.training.schedule import Plan
+
+MOST_WORKERS: Final = 16
+_NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """The devices and processes that `accelerate launch` gave, or this machine's best one."""
+    cpu = config.device == "cpu" or not torch.cuda.is_available()
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and not cpu and torch.cuda.is_bf16_supported())
+    return Accelerator(cpu=cpu, mixed_precision="bf16" if bf16 else "no")
+
+
+def worker_count(config: TrainConfig, accelerator: Accelerator) -> int:
+    """Processes that read and vary tiles for this process; none on a CPU, which has its hands full."""
+    if config.workers is not None:
+        return config.workers
+    if accelerator.device.type == "cpu":
+        return 0
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_WORKERS, own // accelerator.num_processes))
+
+
+def as_input(images: Tensor, network: CamNetwork, accelerator: Accelerator, *, channels_last: bool) -> Tensor:
+    """(B, 3, side, side) uint8 to float32 on the device, as the network expects it."""
+    images = images.to(accelerator.device, non_blocking=True)
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    mean = torch.tensor(network.mean, device=images.device)[:, None, None]
+    std = torch.tensor(network.std, device=images.device)[:, None, None]
+    return (images.float() / 255 - mean) / std
+
+
+def shared(network: CamNetwork, accelerator: Accelerator) -> nn.Module:
+    """The network as several processes share it; must be made anew whenever other parameters learn."""
+    bare = accelerator.unwrap_model(network, keep_fp32_wrapper=False)
+    accelerator.free_memory()
+    model: nn.Module = accelerator.prepare_model(bare)
+    return model
+
+
+def running_mean(network: CamNetwork, plan: Plan) -> AveragedModel:
+    """An exponential running mean of weights and buffers."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True)
+
+
+@contextmanager
+def reproducible(config: TrainConfig) -> Iterator[None]:
+    """A training's own random numbers and settings of torch; before and after it the process's."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+    try:
+        torch.use_deterministic_algorithms(config.deterministic)
+        torch.backends.cudnn.benchmark = not config.deterministic
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+@contextmanager
+def named_errors(config: TrainConfig, plan: Plan) -> Iterator[None]:
+    """Memory that runs out becomes a TrainingError with advice."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError; a CPU raises a plain one
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        problem = f"out of memory with {config.network.name} and a batch of {plan.batch}"
+        advice = f"set length.accumulate: {2 * config.length.accumulate}, or a smaller length.batch or side_px"
+        raise TrainingError(problem, advice) from error
+
+
+def memory_mb(accelerator: Accelerator) -> float:
+    """The most memory this process had so far, MB: of the GPU, or on a CPU its own."""
+    if accelerator.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(accelerator.device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def device_words(accelerator: Accelerator) -> str:
+    """The kind of device, e.g. 'cpu' or 'NVIDIA H100', and how many."""
+    name = torch.cuda.get_device_name(accelerator.device) if accelerator.device.type == "cuda" else "cpu"
+    return name if accelerator.num_processes == 1 else f"{accelerator.num_processes} x {name}"
+
+
+def hardware(accelerator: Accelerator) -> dict[str, str | int | float]:
+    """What a training ran on, without anything that names the machine."""
+    found: dict[str, str | int | float] = {
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",
+        "threads": torch.get_num_threads(),
+    }
+    if accelerator.device.type == "cuda":
+        found["gpu_memory_gb"] = round(torch.cuda.get_device_properties(accelerator.device).total_memory / 1e9, 1)
+    return found
