@@ -102,10 +102,8 @@ class IndexedTiles(LabelledTiles):
 
 def at_side(rgb: Rgb, side_px: int) -> Rgb:
     """(side_px, side_px, 3) around the middle of a tile (h, w, 3), not scaled; beyond its edges it is mirrored."""
-    for axis in (0, 1):
-        over = rgb.shape[axis] - side_px
-        first = max(over, 0) // 2
-        rgb = rgb[first : first + side_px] if axis == 0 else rgb[:, first : first + side_px]
+    top, left = (max(length - side_px, 0) // 2 for length in rgb.shape[:2])
+    rgb = rgb[top : top + side_px, left : left + side_px]
     down, right = (side_px - length for length in rgb.shape[:2])
     if not down and not right:
         return np.require(rgb, requirements=["C", "W"])
