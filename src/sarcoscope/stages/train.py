@@ -96,10 +96,10 @@ def train(config: TrainConfig, listener: TrainListener, *, force: bool = False) 
         try:
             member, skipped = train_member(config, asked, accelerator, listener, force=force)
         except SarcoscopeError as error:
+            if len(members) == 1 or accelerator.num_processes > 1:  # other processes would wait for this one for ever
+                raise
             summary.failures[asked.name] = str(error)
             listener.member_failed(asked.name, error)
-            if len(members) == 1 or accelerator.num_processes > 1:  # others would wait for this one for ever
-                raise
             continue
         summary.members[asked.name] = member
         listener.member_over(asked.name, member, skipped=skipped)
@@ -125,13 +125,21 @@ def default_name(config: TrainConfig) -> str:
 
 
 def train_member(
-    config: TrainConfig, asked: Asked, accelerator: Accelerator, listener: TrainListener, *, force: bool = False
+    config: TrainConfig,
+    asked: Asked,
+    accelerator: Accelerator,
+    listener: TrainListener,
+    *,
+    home: Path | None = None,
+    force: bool = False,
 ) -> tuple[MemberRecord, bool]:
     """Train one member and write its folder; the second value says whether an earlier run had done so.
 
+    The folder lies in `home`, which is RUN/members where it is left out.
+
     Raises InputError, TrainingError, ArtifactError and SlideError.
     """
-    folder = Path(config.run) / MEMBERS / asked.name
+    folder = (home or Path(config.run) / MEMBERS) / asked.name
     chosen = choose_tiles(Path(config.run), asked.fold, config)
     key = key_of(config, asked, chosen)
     done = finished(folder, key, force=force)
