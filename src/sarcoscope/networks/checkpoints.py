@@ -1,8 +1,8 @@
 """Tensors by name out of a file of weights that anybody may have written. Nothing in it is ever run."""
 
 import argparse
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,43 +62,27 @@ def _safe(path: Path) -> Mapping[Any, Any]:
 
 def _pickled(path: Path) -> Mapping[Any, Any]:
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # a bag of options, in many checkpoints
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            # Many checkpoints hold a Namespace of options beside the tensors; it is a bag and does nothing.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)  # it says less
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # torch lets out whatever it meets in a file that only ends like a checkpoint
         if named := re.search(r"GLOBAL (\S+)", str(error)):
             problem = f"weights {shown(path)}: holds {named[1]} beside weights, and is not opened"
             raise InputError(problem, _ADVICE) from error
-        raise InputError(f"weights {shown(path)}: not a checkpoint of torch", "get it again") from error
-    except _DAMAGED as error:
         raise InputError(f"weights {shown(path)}: not a checkpoint of torch", "get it again") from error
     if not isinstance(content, Mapping):
         raise InputError(f"weights {shown(path)}: holds a {type(content).__name__}, no state_dict", _ADVICE)
     return content
 
 
-_DAMAGED: Final = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    UnicodeDecodeError,
-    ValueError,
-)
-"""What torch raises for a file that only ends like a checkpoint's."""
-
-
 def _is_plain(value: object) -> bool:
-    """Whether it is a tensor of numbers that lie in memory: not sparse, quantised or without data."""
+    """Whether it is a tensor of real numbers that lie in memory: not sparse, quantised or without data."""
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided
         and value.device.type == "cpu"
         and not value.is_quantized
         and not value.is_nested
+        and not value.is_complex()
     )

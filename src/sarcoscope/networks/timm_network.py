@@ -29,7 +29,8 @@ class TimmNetwork(CamNetwork):
         Raises InputError where its features are no maps, and ValueError or whatever timm raises for a side that it
         cannot take.
         """
-        maps = _last(name, backbone, side_px)
+        with torch.enable_grad():
+            maps = _last(name, backbone, side_px)
         layout = _Layout(name, backbone, maps)
         config: dict[str, Any] = getattr(backbone, "pretrained_cfg", {})
         super().__init__(layout.features, classes, dropout, _rgb(config, "mean", MEAN), _rgb(config, "std", STD))
@@ -39,8 +40,9 @@ class TimmNetwork(CamNetwork):
         self.backbone = backbone
         self.taken_out = _take_out(backbone, _used(maps))
         """Names in timm's network of the parts and parameters that acted on nothing but its own classifier."""
-        if _last(name, backbone, side_px).shape != maps.shape:
-            raise InputError(f"{name}: its feature maps cannot be told from its classifier", "give another network")
+        with torch.no_grad():
+            if _last(name, backbone, side_px).shape != maps.shape:
+                raise InputError(f"{name}: its feature maps cannot be told from its classifier", "give another network")
 
     @override
     def features(self, x: Tensor) -> Tensor:
@@ -85,13 +87,11 @@ class _Layout:
 
 
 def _last(name: str, backbone: nn.Module, side_px: int) -> Tensor:
-    """What timm hands over last for one tile, with the autograd graph that leads to it."""
+    """What timm hands over last for one tile."""
     backbone.requires_grad_(True)
-    was = backbone.training
     backbone.eval()  # so that running statistics stay as they are
-    with torch.enable_grad():
-        found = backbone.forward_features(torch.zeros(1, 3, side_px, side_px))  # type: ignore[operator]
-    backbone.train(was)
+    found = backbone.forward_features(torch.zeros(1, 3, side_px, side_px))  # type: ignore[operator]
+    backbone.train()
     if not isinstance(found, Tensor):
         raise InputError(f"{name} hands over several feature maps", "give another network")
     return found
