@@ -7,14 +7,23 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from sarcoscope.core.geometry import Rgb
 from sarcoscope.core.training import AugmentConfig
 from sarcoscope.data.augment import augmentation, parts, vary
-from sarcoscope.data.transforms import Jpeg, Occlusion, Symmetry, TurnAndCrop, as_rgb, as_tensor, scale_stains
+from sarcoscope.data.transforms import (
+    Jpeg,
+    Occlusion,
+    StainJitter,
+    Symmetry,
+    TurnAndCrop,
+    as_rgb,
+    as_tensor,
+    scale_stains,
+)
 from sarcoscope.tiling.nuclei import STAINS
 from tests.cohorts_made import tissue
 
@@ -124,12 +133,23 @@ def test_twice_the_haematoxylin_is_twice_the_density_of_a_nucleus() -> None:
     np.testing.assert_allclose(scale_stains(nucleus, 1, 2).astype(int), nucleus, atol=1)
 
 
+def test_stains_are_drawn_apart_and_within_their_spread() -> None:
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(0)
+        drawn = np.array([list(StainJitter(0.2).make_params([]).values()) for _ in range(1000)])
+    assert ((drawn.min(axis=0) > 0.8) & (drawn.min(axis=0) < 0.802)).all()
+    assert ((drawn.max(axis=0) < 1.2) & (drawn.max(axis=0) > 1.198)).all()
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.1
+
+
 def test_stains_as_they_were_leave_every_colour_within_a_level() -> None:
     rgb = noise(3, 256)
     np.testing.assert_allclose(scale_stains(rgb, 1, 1).astype(int), rgb, atol=1)
 
 
 @given(factors, factors)
+@example(1.9, 0.1)
+@example(0.1, 1.9)
 def test_glass_stays_glass_and_no_colour_overflows(haematoxylin: float, eosin: float) -> None:
     white = np.full((1, 1, 3), 255, np.uint8)
     np.testing.assert_array_equal(scale_stains(white, haematoxylin, eosin), white)

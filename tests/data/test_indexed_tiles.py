@@ -1,5 +1,6 @@
 """Tiles of a run folder by their rows: the px behind them, their labels and slides, what is kept and what is not."""
 
+import copy
 import os
 import shutil
 import sys
@@ -72,6 +73,8 @@ def test_tiles_are_evened_out_where_asked(run: Path) -> None:
     for _ in range(2):  # the second time out of memory
         np.testing.assert_array_equal(evened.read(2), expected(plain.read(2)))
     assert (evened.read(2) != plain.read(2)).any()
+    in_a_worker = copy.deepcopy(evened)  # goes the way of pickling
+    np.testing.assert_array_equal(in_a_worker.read(1), evened.read(1))
 
 
 def test_ready_made_tiles_are_found_whatever_file_lists_them(tmp_path: Path) -> None:
