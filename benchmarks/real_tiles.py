@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
-from sarcoscope.networks.build import build_network
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -29,6 +28,7 @@ from sarcoscope.formats.config import config_text
 from sarcoscope.formats.history import TIMINGS_FILE, read_timings
 from sarcoscope.formats.member import PREDICTIONS_FILE, read_predictions
 from sarcoscope.metrics.classification import bootstrap_interval, macro_auc
+from sarcoscope.networks.build import build_network
 from sarcoscope.networks.graph import normalise
 from sarcoscope.slides.tile_files import read_tile_file
 

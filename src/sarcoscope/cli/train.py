@@ -1,7 +1,7 @@
 """`sarcoscope train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,7 +45,10 @@ def train(
     """
     given = {"run": run, "name": name, "mpp": mpp, "folds": fold, "seeds": seed, "workers": workers}
     given |= {"device": "cpu" if cpu else None}
-    inner = {"network": {"name": network, "weights": weights}, "length": {"epochs": epochs, "batch": batch}}
+    inner: dict[str, dict[str, Any]] = {
+        "network": {"name": network, "weights": weights},
+        "length": {"epochs": epochs, "batch": batch},
+    }
     with errors_told(as_json=as_json, debug=debug):
         from sarcoscope.cli import train_run
 

@@ -157,25 +157,22 @@ def how_it_ended(member: MemberRecord) -> str:
 
 
 def members_table(summary: TrainSummary) -> Table:
-    """A row a member: what it came to on validation and test tiles; a phantom's is called one."""
+    """A row a member and part: how many tiles and slides are right, and the mean of the classes' shares (even)."""
     synthetic = any(member.synthetic for member in summary.members.values())
     title = "synthetic phantom slides: of no clinical meaning" if synthetic else None
-    table = Table("member", "epoch", title=title, title_style="bold", box=None)
-    parts = (Part.VALIDATION, Part.TEST)
-    for part in parts:
-        for what in ("tiles", "tiles right", "classes even", "macro AUC", "slides", "slides right"):
-            table.add_column(f"{part}\n{what}", justify="right")
+    table = Table("member", "epoch", "part", title=title, title_style="bold", box=None)
+    for heading in ("tiles", "right", "even", "AUC", "slides", "right", "even"):
+        table.add_column(heading, justify="right")
     for name, member in summary.members.items():
-        cells = [cell for part in parts for cell in score_cells(member, part)]
-        table.add_row(Text(name), str(member.best_epoch), *cells)
+        for part in (Part.VALIDATION, Part.TEST):
+            if part in member.metrics:
+                table.add_row(Text(name), str(member.best_epoch), str(part), *score_cells(member, part))
     return table
 
 
 def score_cells(member: MemberRecord, part: Part) -> list[str]:
-    """Six cells about one part; dashes where it has no tile."""
-    found = member.metrics.get(part)
-    if found is None:
-        return ["-"] * 6
+    """Seven cells about one part."""
+    found = member.metrics[part]
     auc = found["tile_macro_auc"]
     return [
         f"{found['tiles']:,}",
@@ -184,4 +181,5 @@ def score_cells(member: MemberRecord, part: Part) -> list[str]:
         "-" if auc is None else f"{auc:.3f}",
         f"{found['slides']:,}",
         percent(found["slide_accuracy"]),
+        percent(found["slide_balanced_accuracy"]),
     ]

@@ -115,6 +115,8 @@ class BalanceConfig:
             raise InputError(f"balance.by {self.by!r}", f"give {', '.join(BALANCES)}")
         if any(factor < 1 for factor in self.multipliers.values()):
             raise InputError(f"balance.multipliers {dict(self.multipliers)}", "give whole numbers from 1")
+        if self.multipliers and self.by != "multipliers":
+            raise InputError(f"balance.multipliers beside balance.by {self.by!r}", "drop one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,8 +254,10 @@ class TrainConfig:
             raise InputError(f"unknown precision {self.precision!r}", f"give {', '.join(PRECISIONS)}")
         if self.device not in {"auto", "cpu"}:
             raise InputError(f"unknown device {self.device!r}", "give auto or cpu; CUDA_VISIBLE_DEVICES picks a GPU")
-        if not self.seeds or len(set(self.classes)) != len(self.classes):
-            raise InputError("no seed, or a class named twice", "correct `seeds` and `classes`")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) != len(self.seeds):
+            raise InputError(f"seeds {list(self.seeds)}", "give whole numbers from 0, each once")
+        if len(set(self.classes)) != len(self.classes):
+            raise InputError("a class named twice", "correct `classes`")
         if self.side_px is not None and self.side_px < 16:
             raise InputError(f"side_px {self.side_px}", "give at least 16")
         if unknown := sorted(set(self.trackers) - {"tensorboard", "mlflow"}):

@@ -78,13 +78,14 @@ class TrainingDraws:
         for step in range(self.start_step, self.steps):
             epoch, place = divmod(step, self.steps_per_epoch)
             if place == 0 or step == self.start_step:
-                order = self._order(epoch)
+                order = self.order_of(epoch)
             indices = order[place * self.batch : (place + 1) * self.batch]
             seeds = np.random.default_rng([self.seed, _VARIATION, step]).integers(2**63, size=self.batch)
             own = slice(self.rank, None, self.world)
             yield list(zip(indices[own].tolist(), seeds[own].tolist(), strict=True))
 
-    def _order(self, epoch: int) -> npt.NDArray[np.intp]:
+    def order_of(self, epoch: int) -> npt.NDArray[np.intp]:
+        """Indices of the tiles that all processes draw in an epoch, from 0."""
         rng = np.random.default_rng([self.seed, _ORDER, epoch])
         return epoch_order(self.labels, self.shares, self.steps_per_epoch * self.batch, rng)
 
@@ -161,7 +162,7 @@ def training_loader(
         rank=rank,
         world=world,
     )
-    labels = torch.from_numpy(tiles.labels)
+    labels = torch.tensor(tiles.labels)
     return Batches(_loader(Draws(tiles, transform), draws, workers), lambda indices: labels[indices])
 
 

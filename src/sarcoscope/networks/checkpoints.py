@@ -64,7 +64,7 @@ def _pickled(path: Path) -> Mapping[Any, Any]:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             # Many checkpoints hold a Namespace of options beside the tensors; it is a bag and does nothing.
-            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)  # it says less
+            warnings.simplefilter("ignore", UserWarning)  # notes on odd pickles; the report says what came of them
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch lets out whatever it meets in a file that only ends like a checkpoint
         if named := re.search(r"GLOBAL (\S+)", str(error)):

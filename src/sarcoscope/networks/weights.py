@@ -152,7 +152,7 @@ class _Fit:
         )
         heads = (*_CLASSIFIERS, *(network.taken_out if isinstance(network, TimmNetwork) else ()))
         rest = [
-            name.removeprefix(scheme)
+            name.removeprefix(_BACKBONE)
             for name in own
             if name not in self.matched and name not in self.wanted and not name.endswith(_COUNTER)
         ]

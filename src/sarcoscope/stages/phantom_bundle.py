@@ -44,7 +44,7 @@ from sarcoscope.tiling.plan import plan_tiles
 from sarcoscope.tiling.reading import TileReader, read_ahead
 from sarcoscope.training.devices import make_accelerator
 from sarcoscope.training.fit import fit
-from sarcoscope.training.predict import predict
+from sarcoscope.training.predict import Predictor
 from sarcoscope.training.schedule import Plan
 from sarcoscope.training.state import Progress
 
@@ -101,7 +101,7 @@ def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: N
         torch.manual_seed(seed)
         network = CompactNet(len(CLASSES), dropout=config.recipe.network.dropout)
     fitted = fit(network, train, validation, config.recipe, seed=seed, accelerator=accelerator, listener=_Told(say))
-    probabilities = predict(network, validation, config.recipe, accelerator)
+    probabilities = Predictor(validation, config.recipe, accelerator)(network)
     found = scores(validation.labels, probabilities, validation.slides)
     member = config.out / "members" / "compact-20x"
     member.mkdir(parents=True, exist_ok=True)
@@ -212,6 +212,7 @@ class _Told:
 
     def began(self, plan: Plan, progress: Progress) -> None:
         """Say how long it will be."""
+        del progress
         self._say(f"{plan.epochs} epochs of {plan.steps_per_epoch} steps of {plan.batch} tiles")
 
     def stepped(self, progress: Progress) -> None:

@@ -29,7 +29,7 @@ from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles, folds_of
 from sarcoscope.training.devices import make_accelerator
 from sarcoscope.training.energy import EnergyMeter
 from sarcoscope.training.fit import Listener, fit
-from sarcoscope.training.predict import predict
+from sarcoscope.training.predict import Predictor
 from sarcoscope.training.schedule import Plan
 from sarcoscope.training.state import CHECKPOINT_FILE, Progress
 from sarcoscope.training.trackers import Trackers
@@ -192,7 +192,7 @@ def _fitted(
                 listener=recorder,
             )
         found = {
-            part: predict(network, tiles, config, accelerator) for part, tiles in others.items() if tiles is not None
+            part: Predictor(tiles, config, accelerator)(network) for part, tiles in others.items() if tiles is not None
         }
     return Trained(
         name=asked.name,

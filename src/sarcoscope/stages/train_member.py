@@ -17,7 +17,7 @@ from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import TrainingError
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.training import TrainConfig
-from sarcoscope.data.balance import epoch_order
+from sarcoscope.data.batches import TrainingDraws
 from sarcoscope.data.indexed_tiles import IndexedTiles
 from sarcoscope.diagnosis.fusion import Probabilities, softmax
 from sarcoscope.formats.atomic import as_json, remove, replacing, write_bytes
@@ -89,8 +89,9 @@ def write_trained(folder: Path, trained: Trained, accelerator: Accelerator) -> N
 
     Raises TrainingError where the exported graph does not do what the network does, and ArtifactError.
     """
-    network = trained.network.cpu().eval()
-    write_bytes(folder / WEIGHTS_FILE, save(weights_of(network)))
+    network = trained.network.cpu()
+    network.eval()
+    write_bytes(folder / WEIGHTS_FILE, save({name: value.contiguous() for name, value in weights_of(network).items()}))
     with replacing(folder / MODEL_FILE) as path:
         export_onnx(network, path, trained.tiles[Part.TRAIN].side_px)
     with replacing(folder / HEAD_FILE) as path:
@@ -172,11 +173,21 @@ def scores_of(trained: Trained, part: Part) -> Scores:
 
 def realised(trained: Trained) -> dict[str, float]:
     """The classes' shares among the tiles that the first epoch drew, counted on the order itself."""
-    tiles, plan = trained.tiles[Part.TRAIN], trained.fitted.plan
-    rng = np.random.default_rng([trained.seed, 0])
-    order = epoch_order(tiles.labels, trained.chosen.shares, plan.steps_per_epoch * plan.batch, rng)
-    counts = np.bincount(tiles.labels[order], minlength=len(trained.chosen.classes))
-    return {code: float(count / len(order)) for code, count in zip(trained.chosen.classes, counts, strict=True)}
+    labels, plan = trained.tiles[Part.TRAIN].labels, trained.fitted.plan
+    draws = TrainingDraws(
+        labels=labels,
+        shares=trained.chosen.shares,
+        batch=plan.batch,
+        steps_per_epoch=plan.steps_per_epoch,
+        steps=plan.steps,
+        start_step=0,
+        seed=trained.seed,
+        rank=0,
+        world=1,
+    )
+    drawn = labels[draws.order_of(0)]
+    counts = np.bincount(drawn, minlength=len(trained.chosen.classes))
+    return {code: float(count / len(drawn)) for code, count in zip(trained.chosen.classes, counts, strict=True)}
 
 
 def checked_graph(path: Path, trained: Trained) -> OnnxCheck:

@@ -10,7 +10,7 @@ import polars as pl
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import InputError, TrainingError, shown
 from sarcoscope.core.training import TrainConfig
-from sarcoscope.data.balance import multipliers, shares
+from sarcoscope.data.balance import factors_of, shares
 from sarcoscope.data.indexed_tiles import IndexedTiles
 from sarcoscope.data.tile_pixels import Look
 from sarcoscope.formats.split import read_repetitions
@@ -104,7 +104,7 @@ def choose_tiles(run: Path, fold: str, config: TrainConfig) -> TrainTiles:
         tables=tables,
         look=look,
         look_slides=tuple(look_slides),
-        multipliers=(config.balance.multipliers or multipliers(counts)) if by_factor else {},
+        multipliers=factors_of(counts, config.balance) if by_factor else {},
         shares=tuple(by_class[code] for code in classes),
         notes=tuple(notes),
     )

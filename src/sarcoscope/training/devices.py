@@ -35,7 +35,7 @@ def worker_count(config: TrainConfig, accelerator: Accelerator) -> int:
     if accelerator.device.type == "cpu":
         return 0
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST_WORKERS, own // accelerator.num_processes))
+    return max(1, min(MOST_WORKERS, own // int(accelerator.num_processes)))
 
 
 def as_input(images: Tensor, network: CamNetwork, accelerator: Accelerator, *, channels_last: bool) -> Tensor:
@@ -58,7 +58,8 @@ def shared(network: CamNetwork, accelerator: Accelerator) -> nn.Module:
 
 def running_mean(network: CamNetwork, plan: Plan) -> AveragedModel:
     """An exponential running mean of weights and buffers."""
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True)
+    averaged = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=averaged, use_buffers=True)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 from sarcoscope.core.errors import InputError, TrainingError
 from sarcoscope.core.training import TrainConfig
 from sarcoscope.data.augment import augmentation
-from sarcoscope.data.batches import training_loader
+from sarcoscope.data.batches import lost_workers_named, training_loader
 from sarcoscope.data.labelled import LabelledTiles
 from sarcoscope.data.mixing import Mixer, mixer
 from sarcoscope.formats.history import Epoch, Timing
@@ -37,7 +37,7 @@ from sarcoscope.training.devices import (
     shared,
     worker_count,
 )
-from sarcoscope.training.predict import predict
+from sarcoscope.training.predict import Predictor
 from sarcoscope.training.schedule import Plan, cosine, mixes, opened, opening_epochs, settle, stage_rates
 from sarcoscope.training.state import Progress, read_state, restore, save_state, weights_of
 
@@ -127,20 +127,21 @@ def fit(
             world=accelerator.num_processes,
             workers=worker_count(config, accelerator),
         )
+        judge = None if validation is None else Predictor(validation, config, accelerator)
         saved = perf_counter()
-        over = training.is_over(validation)
+        over = training.is_over(judge)
         for images, labels in () if over else waited_for(loader, progress):  # (b, 3, side, side) uint8, (b,)
             training.step(images, labels)
             listener.stepped(progress)
             ends_epoch = progress.step % plan.steps_per_epoch == 0
             if ends_epoch:
-                training.end_epoch(validation)
+                training.end_epoch(judge)
             if checkpoint and (ends_epoch or perf_counter() - saved > 60 * config.checkpoint_minutes):
                 training.save(checkpoint, key)
                 saved = perf_counter()
             if ends_epoch:
                 listener.epoch_over(progress.history[-1], progress.timings[-1])
-                if training.is_over(validation):
+                if training.is_over(judge):
                     break
         return training.fitted()
 
@@ -222,7 +223,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
         torch.manual_seed(seed_of(self.seed, progress.step, self.accelerator.process_index))  # mix-up and dropout
-        with named_errors(config, self.plan):
+        with named_errors(config, self.plan), lost_workers_named():
             inputs, targets = self._inputs(images), labels.to(self.accelerator.device)
             if mixes(epoch, self.plan.epochs, config.mix.off_last):
                 inputs, targets = self.mix(inputs, targets)  # (b, 3, side, side), (b, C)
@@ -245,16 +246,16 @@ class Training:
         progress.step += 1
         progress.seconds += perf_counter() - begin
 
-    def end_epoch(self, validation: LabelledTiles | None) -> None:
+    def end_epoch(self, validation: Predictor | None) -> None:
         """Validate, write the epoch down, and remember its weights where they are the best so far."""
         begin, config, progress = perf_counter(), self.config, self.progress
         self._look_at_loss()
         kept = self.network if self.mean is None else cast("CamNetwork", self.mean.module)
         judged = None
         if validation is not None:
-            with named_errors(config, self.plan):
-                probabilities = predict(kept, validation, config, self.accelerator)
-            judged = scores(validation.labels, probabilities, validation.slides)
+            with named_errors(config, self.plan), lost_workers_named():
+                probabilities = validation(kept)
+            judged = scores(validation.tiles.labels, probabilities, validation.tiles.slides)
         best = progress.history[progress.best - 1].validation if progress.best else None
         number = len(progress.history) + 1
         if judged is None or better(judged, best, config.metric):
@@ -283,7 +284,7 @@ class Training:
         )
         progress.loss = progress.seconds = progress.waited = 0.0
 
-    def is_over(self, validation: LabelledTiles | None) -> bool:
+    def is_over(self, validation: Predictor | None) -> bool:
         """Whether the last step is done, or nothing got better for so long, counted from when all stages are open."""
         epochs = len(self.progress.history)
         if self.progress.step >= self.plan.steps:
