@@ -6,9 +6,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import Tensor
+from typing_extensions import override
 
+from sarcoscope.core.errors import TrainingError
 from sarcoscope.core.geometry import Rgb
-from sarcoscope.networks.cam_network import CamNetwork
+from sarcoscope.networks.cam_network import CamNetwork, Stage
 from sarcoscope.networks.compact import CompactNet
 from sarcoscope.networks.graph import export_onnx, normalise, save_head
 from sarcoscope.networks.timm_models import timm_network
@@ -20,17 +23,14 @@ def test_normalisation_by_hand_with_the_networks_own_statistics() -> None:
     torch.testing.assert_close(found, torch.tensor([-1.0, -3.0, 2.0]).reshape(1, 3, 1, 1))
 
 
-def networks() -> dict[str, CamNetwork]:
+def made(name: str) -> CamNetwork:
     torch.manual_seed(0)
-    return {
-        "compact": CompactNet(3, width=4),
-        **{name: timm_network(name, 3, 64) for name in ("resnet18", "mobilenetv2_100", "vit_tiny_patch16_224")},
-    }
+    return CompactNet(3, width=4) if name == "compact" else timm_network(name, 3, 64)
 
 
 @pytest.mark.parametrize("name", ["compact", "resnet18", "mobilenetv2_100", "vit_tiny_patch16_224"])
 def test_onnx_agrees_with_torch_for_any_batch(name: str, tmp_path: Path) -> None:
-    network = networks()[name]
+    network = made(name)
     network.head.weight.data *= 20  # so that probabilities differ visibly
     export_onnx(network, tmp_path / "m.onnx", 64)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
@@ -47,7 +47,7 @@ def test_onnx_agrees_with_torch_for_any_batch(name: str, tmp_path: Path) -> None
     assert np.ptp(logits, axis=0).max() > 0.01
 
 
-def by_hand(network: CamNetwork, tiles: Rgb) -> tuple[torch.Tensor, torch.Tensor]:
+def by_hand(network: CamNetwork, tiles: Rgb) -> tuple[Tensor, Tensor]:
     scaled = (tiles / 255 - np.array(network.mean)) / np.array(network.std)
     images = torch.from_numpy(scaled.transpose(0, 3, 1, 2).astype(np.float32))
     with torch.no_grad():
@@ -69,6 +69,27 @@ def test_the_head_is_float32_whatever_the_network_is(tmp_path: Path) -> None:
 def test_a_network_in_bfloat16_is_exported_in_float32_and_stays_as_it_is(tmp_path: Path) -> None:
     network = CompactNet(3, width=4).to(torch.bfloat16)
     export_onnx(network, tmp_path / "m.onnx", 64)
-    (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(["logits"], {"tiles": np.zeros((1, 64, 64, 3), np.uint8)})
+    (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(
+        ["logits"], {"tiles": np.zeros((1, 64, 64, 3), np.uint8)}
+    )
     assert found.dtype == np.float32
     assert {value.dtype for value in network.parameters()} == {torch.bfloat16}
+
+
+class Unwritable(CamNetwork):
+    """Whose features hang on a value, which no graph can hold."""
+
+    @override
+    def features(self, x: Tensor) -> Tensor:
+        return x * 2 if x.sum().item() > 0 else x
+
+    @override
+    def stages(self) -> tuple[Stage, ...]:
+        return ()
+
+
+def test_what_cannot_be_written_ends_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="the network cannot be written as ONNX") as refused:
+        export_onnx(Unwritable(3, 2, 0.0), tmp_path / "m.onnx", 64)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "m.onnx").exists()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from sarcoscope.core.errors import TrainingError
 from sarcoscope.networks.cam_network import MEAN, STD, CamNetwork, Rgb
 
 
@@ -36,19 +37,29 @@ class BundleGraph(nn.Module):
 
 
 def export_onnx(network: CamNetwork, path: Path, tile_px: int) -> None:
-    """Write the bundle's graph as ONNX, float32 weights inside, any batch size; `network` stays as it is."""
+    """Write the bundle's graph as ONNX, float32 weights inside, any batch size; `network` stays as it is.
+
+    Raises TrainingError where torch's exporter cannot write the network.
+    """
     graph = BundleGraph(copy.deepcopy(network).to("cpu", torch.float32)).eval()
     example = torch.zeros((2, tile_px, tile_px, 3), dtype=torch.uint8)
-    program = torch.onnx.export(
-        graph,
-        (example,),
-        input_names=["tiles"],
-        output_names=["logits", "features"],
-        dynamic_shapes={"tiles": {0: torch.export.Dim("batch")}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    try:
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            input_names=["tiles"],
+            output_names=["logits", "features"],
+            dynamic_shapes={"tiles": {0: torch.export.Dim("batch")}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        cause = error.__cause__ or error
+        problem = (
+            f"the network cannot be written as ONNX ({(str(cause).strip() or type(cause).__name__).splitlines()[0]})"
+        )
+        raise TrainingError(problem, "give another network, or report this with its name") from error
     if program is None:
         raise RuntimeError("the exporter returned no program")
     program.save(path, external_data=False)

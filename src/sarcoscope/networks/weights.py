@@ -214,7 +214,8 @@ def _hint(fit: _Fit) -> str:
     wanted = [name.removeprefix(_BACKBONE) for name in fit.missing]
     near = {name: difflib.get_close_matches(name, fit.unexpected, 1, 0.6) for name in wanted[:_FEW]}
     like = [f"{name} (like its {found[0]})" if found else name for name, found in near.items()]
-    return f"give weights of this network: it wants {', '.join(like)}, ...; the file has {_few(fit.unexpected)}"
+    has = f"; the file has {_few(fit.unexpected)}" if fit.unexpected else ""
+    return f"give weights of this network: it wants {', '.join(like)}{', ...' if len(wanted) > _FEW else ''}{has}"
 
 
 def _few(names: Sequence[str]) -> str:
