@@ -1,0 +1,150 @@
+"""From trained members to a bundle that `diagnose` takes: their graphs, fused by the mean, and plain rules."""
+
+import colorsys
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import sarcoscope
+from sarcoscope.core.errors import ArtifactError, InputError, shown
+from sarcoscope.core.geometry import Mpp
+from sarcoscope.core.tiling import TilingConfig
+from sarcoscope.diagnosis.rules import SlideRules
+from sarcoscope.formats.atomic import writing
+from sarcoscope.formats.bundle import (
+    Bundle,
+    BundleClass,
+    BundleManifest,
+    BundleMember,
+    hashed,
+    read_bundle,
+    shipped_bundles,
+    write_bundle,
+)
+from sarcoscope.formats.member import MemberRecord, read_member
+
+PALETTE: Final = ("#56b4e9", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#7f6a00", "#5b636c")
+"""After Okabe and Ito 2008: colours that colour-blind readers tell apart."""
+INTENDED_USE: Final = "For research on slides like those that it was trained on."
+_PLACES: Final = {"config": {"run": True, "network": {"weights": True}}}
+"""What of a member's record says where files lay on the machine that trained it."""
+NOT_FOR: Final = "It was not evaluated on whole slides, and not on slides of other centres."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleAsk:
+    """What a bundle is made of."""
+
+    members: tuple[Path, ...]
+    """Folders of trained members; each tile goes to all of them."""
+    out: Path
+    name: str = ""
+    """The folder's own where it is left out."""
+    version: str = "1"
+    intended_use: str = INTENDED_USE
+    not_for: str = NOT_FOR
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Of classes, in words, by code."""
+    minimum_tiles: int = 20
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise InputError("no member given", "give folders below RUN/members")
+
+
+def make_bundle(ask: BundleAsk) -> Bundle:
+    """Write the bundle and open it. Raises InputError where members do not go together, ArtifactError."""
+    records = [read_member(folder, check_files=True) for folder in ask.members]
+    _check(ask, records)
+    if ask.out.exists() and any(ask.out.iterdir()):
+        raise ArtifactError(ask.out, "is there already", "give another --out")
+    first = records[0]
+    members = [_member(folder, record, ask.out) for folder, record in zip(ask.members, records, strict=True)]
+    manifest = BundleManifest(
+        name=ask.name or ask.out.resolve().name,
+        version=ask.version,
+        synthetic=any(record.synthetic for record in records),
+        intended_use=ask.intended_use,
+        not_for=ask.not_for,
+        classes=classes_of(first.classes, ask.names),
+        members=tuple(members),
+        tiling=TilingConfig(mpp=Mpp(first.validation_mpp), tile_px=first.side_px),
+        rules=SlideRules(minimum_tiles=ask.minimum_tiles),
+        provenance=_provenance(records),
+    )
+    return write_bundle(ask.out, manifest)
+
+
+def classes_of(codes: Sequence[str], names: Mapping[str, str]) -> tuple[BundleClass, ...]:
+    """The classes with names and colours: of those that the shipped bundle knows its own, as on every page."""
+    known = {one.code: one for one in read_bundle(shipped_bundles()["phantom"]).manifest.classes}
+    others = [code for code in codes if code not in known]
+    taken = {known[code].color for code in codes if code in known}
+    colors = dict(zip(others, spare_colors(len(others), taken), strict=True))
+    return tuple(
+        BundleClass(
+            code=code,
+            name=names.get(code, known[code].name if code in known else code),
+            color=known[code].color if code in known else colors[code],
+        )
+        for code in codes
+    )
+
+
+def spare_colors(count: int, taken: Collection[str]) -> list[str]:
+    """'#rrggbb', so many: what is left of the palette, then hues evenly round the circle."""
+    left = [color for color in PALETTE if color not in taken]
+    turned = [colorsys.hsv_to_rgb(place / max(1, count - len(left)), 0.55, 0.8) for place in range(count)]
+    return [*left, *("#" + "".join(f"{round(255 * channel):02x}" for channel in rgb) for rgb in turned)][:count]
+
+
+def _check(ask: BundleAsk, records: Sequence[MemberRecord]) -> None:
+    first = records[0]
+    for folder, record in zip(ask.members, records, strict=True):
+        if record.normalise.method != "none":
+            problem = f"{shown(folder)} was trained on tiles evened out by {record.normalise.method}"
+            raise InputError(problem, "a bundle reads tiles as they are: train with normalise: none")
+        for what in ("classes", "side_px", "validation_mpp"):
+            own, other = getattr(record, what), getattr(first, what)
+            if own != other:
+                problem = f"{what} of {shown(folder)} is {own}, of {shown(ask.members[0])} {other}"
+                raise InputError(problem, "members of a bundle read the same tiles")
+    names = [record.name for record in records]
+    if len(set(names)) != len(names):
+        raise InputError(f"two members are called {names[0]}", "train them under names of their own")
+    if strange := sorted(set(ask.names) - set(first.classes)):
+        raise InputError(f"no class {strange[0]!r}", f"the classes are {', '.join(first.classes)}")
+
+
+def _member(folder: Path, record: MemberRecord, out: Path) -> BundleMember:
+    home = out / "members" / record.name
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True)
+        for file in (record.files.model, record.files.head):
+            shutil.copyfile(folder / file.path, home / file.path)
+    return BundleMember(
+        name=record.name,
+        architecture=record.architecture,
+        trained_mpp=record.trained_mpp,
+        model=hashed(out, f"members/{record.name}/{record.files.model.path}"),
+        head=hashed(out, f"members/{record.name}/{record.files.head.path}"),
+        metrics={
+            f"{part}_{name}": float(value)
+            for part, scores in record.metrics.items()
+            for name in ("tile_balanced_accuracy", "slide_balanced_accuracy")
+            if (value := scores.get(name)) is not None
+        },
+    )
+
+
+def _provenance(records: Sequence[MemberRecord]) -> dict[str, Any]:
+    return {
+        "trained_on": "synthetic phantom slides" if any(one.synthetic for one in records) else "a cohort of the user's",
+        "command": "sarcoscope bundle make",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": sarcoscope.__version__,
+        "members": {one.name: one.model_dump(mode="json", exclude=_PLACES) for one in records},
+    }
