@@ -29,7 +29,7 @@ from sarcoscope.formats.member import MemberRecord, read_member
 PALETTE: Final = ("#56b4e9", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#7f6a00", "#5b636c")
 """After Okabe and Ito 2008: colours that colour-blind readers tell apart."""
 INTENDED_USE: Final = "For research on slides like those that it was trained on."
-_PLACES: Final = {"config": {"run": True, "network": {"weights": True}}}
+_PLACES: Final[Any] = {"config": {"run": True, "network": {"weights": True}}}
 """What of a member's record says where files lay on the machine that trained it."""
 NOT_FOR: Final = "It was not evaluated on whole slides, and not on slides of other centres."
 
