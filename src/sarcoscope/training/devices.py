@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -54,6 +55,13 @@ def shared(network: CamNetwork, accelerator: Accelerator) -> nn.Module:
     accelerator.free_memory()
     model: nn.Module = accelerator.prepare_model(bare)
     return model
+
+
+def align_buffers(network: nn.Module, accelerator: Accelerator) -> None:
+    """Give every process the first one's buffers: BatchNorm counted the statistics of its own tiles on each."""
+    if accelerator.num_processes > 1:
+        for buffer in network.buffers():
+            broadcast(buffer.data)
 
 
 def running_mean(network: CamNetwork, plan: Plan) -> AveragedModel:

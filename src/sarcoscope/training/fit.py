@@ -28,6 +28,7 @@ from sarcoscope.metrics.classification import better, scores
 from sarcoscope.networks.cam_network import CamNetwork
 from sarcoscope.networks.freezing import open_stages, parameter_groups, train_mode
 from sarcoscope.training.devices import (
+    align_buffers,
     as_input,
     make_accelerator,
     memory_mb,
@@ -251,6 +252,7 @@ class Training:
         begin, config, progress = perf_counter(), self.config, self.progress
         self._look_at_loss()
         kept = self.network if self.mean is None else cast("CamNetwork", self.mean.module)
+        align_buffers(kept, self.accelerator)
         judged = None
         if validation is not None:
             with named_errors(config, self.plan), lost_workers_named():
