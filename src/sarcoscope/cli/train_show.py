@@ -91,6 +91,10 @@ class Bars:
         """Say how it went."""
         self._tell(epoch_line(epoch, timing))
 
+    def told(self, words: str) -> None:
+        """Say it above the bar."""
+        self._tell(words)
+
     def member_over(self, name: str, member: MemberRecord, *, skipped: bool) -> None:
         """Say what it came to."""
         self._bars.update(self._task, visible=False)

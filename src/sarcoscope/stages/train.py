@@ -3,9 +3,9 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -17,18 +17,21 @@ from accelerate import Accelerator
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, shown
 from sarcoscope.core.training import HUB, NO_WEIGHTS, TrainConfig
+from sarcoscope.data.indexed_tiles import IndexedTiles
 from sarcoscope.formats.alone import lock_at_once
 from sarcoscope.formats.atomic import as_json, remove, writing
 from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, Epoch, Timing, write_history, write_timings
 from sarcoscope.formats.member import MEMBER_FILE, MemberRecord, read_member
 from sarcoscope.networks.build import build_network
+from sarcoscope.networks.cam_network import CamNetwork
+from sarcoscope.networks.weights import WeightsReport
 from sarcoscope.stages.jobs import safe_id
 from sarcoscope.stages.train_member import Trained, write_trained
 from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles, folds_of
 from sarcoscope.training.devices import make_accelerator
-from sarcoscope.training.energy import EnergyMeter
-from sarcoscope.training.fit import Listener, fit
+from sarcoscope.training.energy import Energy, EnergyMeter
+from sarcoscope.training.fit import Fitted, Listener, fit
 from sarcoscope.training.predict import Predictor
 from sarcoscope.training.schedule import Plan
 from sarcoscope.training.state import CHECKPOINT_FILE, Progress
@@ -49,6 +52,10 @@ class TrainListener(Listener, Protocol):
 
     def tiles_chosen(self, tiles: TrainTiles, lines: Sequence[str]) -> None:
         """What it is trained on, and in lines what it starts from and what else should be known."""
+        ...
+
+    def told(self, words: str) -> None:
+        """Something to know that stops nothing."""
         ...
 
     def member_over(self, name: str, member: MemberRecord, *, skipped: bool) -> None:
@@ -150,50 +157,95 @@ def train_member(
         if accelerator.is_main_process:
             begin_folder(folder, force=force)
         accelerator.wait_for_everyone()
-        trained = _fitted(config, asked, chosen, accelerator, listener, folder=folder, key=key)
+        tiles = chosen.opened(config)
+        learnt = learn(config, asked, chosen, tiles, accelerator, listener, folder=folder, key=key)
+        trained = judged(config, asked, chosen, tiles, learnt, accelerator, key=key)
         if accelerator.is_main_process:
             write_trained(folder, trained, accelerator)
         accelerator.wait_for_everyone()
     return read_member(folder), False
 
 
-def _fitted(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """What comes of training tiles, judged by validation tiles alone; of test tiles it knows nothing."""
+
+    network: CamNetwork
+    """With the weights that are kept."""
+    weights: WeightsReport
+    fitted: Fitted
+    energy: Energy
+    started: datetime
+    trackers: tuple[str, ...]
+
+
+def learn(
     config: TrainConfig,
     asked: Asked,
     chosen: TrainTiles,
+    tiles: Mapping[Part, IndexedTiles],
     accelerator: Accelerator,
     listener: TrainListener,
     *,
     folder: Path,
     key: str,
-) -> Trained:
+) -> Learnt:
+    """Fit one member's network; `folder` holds what is written down epoch by epoch. TrainingError, SlideError, ..."""
     started = datetime.now(UTC)
-    run = Path(config.run)
-    train_tiles = chosen.open(run, Part.TRAIN, config, config.side_px)
-    assert train_tiles is not None  # choose_tiles refuses a run without training tiles
-    others = {part: chosen.open(run, part, config, train_tiles.side_px) for part in (Part.VALIDATION, Part.TEST)}
-    with torch.random.fork_rng():
-        torch.manual_seed(asked.seed)  # the head begins at random
-        network, weights = build_network(config.network, len(chosen.classes), train_tiles.side_px)
+    network, weights = first_network(config, asked, chosen, tiles[Part.TRAIN].side_px)
     listener.tiles_chosen(chosen, [*weights.lines(), *chosen.notes])
     about = {"member": asked.name, "fold": asked.fold, "seed": asked.seed, **as_json(asdict(config))}
-    with Recorder(folder, asked.name, config, about, listener, main=accelerator.is_main_process) as recorder:
-        with EnergyMeter() as energy:
-            fitted = fit(
-                network,
-                train_tiles,
-                others[Part.VALIDATION],
-                config,
-                seed=asked.seed,
-                drawn=chosen.shares,
-                checkpoint=folder / CHECKPOINT_FILE,
-                key=key,
-                accelerator=accelerator,
-                listener=recorder,
-            )
-        found = {
-            part: Predictor(tiles, config, accelerator)(network) for part, tiles in others.items() if tiles is not None
-        }
+    with (
+        Recorder(folder, asked.name, config, about, listener, main=accelerator.is_main_process) as recorder,
+        EnergyMeter() as energy,
+    ):
+        fitted = fit(
+            network,
+            tiles[Part.TRAIN],
+            tiles.get(Part.VALIDATION),
+            config,
+            seed=asked.seed,
+            drawn=chosen.shares,
+            checkpoint=folder / CHECKPOINT_FILE,
+            key=key,
+            accelerator=accelerator,
+            listener=recorder,
+        )
+    return Learnt(
+        network=network,
+        weights=weights,
+        fitted=fitted,
+        energy=energy.result,
+        started=started,
+        trackers=recorder.used,
+    )
+
+
+def first_network(
+    config: TrainConfig, asked: Asked, chosen: TrainTiles, side_px: int
+) -> tuple[CamNetwork, WeightsReport]:
+    """The network as a training begins with it. Raises InputError."""
+    with torch.random.fork_rng():
+        torch.manual_seed(asked.seed)  # the head begins at random
+        return build_network(config.network, len(chosen.classes), side_px)
+
+
+def judged(
+    config: TrainConfig,
+    asked: Asked,
+    chosen: TrainTiles,
+    tiles: Mapping[Part, IndexedTiles],
+    learnt: Learnt,
+    accelerator: Accelerator,
+    *,
+    key: str,
+) -> Trained:
+    """What was learnt, with the probabilities of all tiles that it did not learn from."""
+    found = {
+        part: Predictor(some, config, accelerator)(learnt.network)
+        for part, some in tiles.items()
+        if part is not Part.TRAIN
+    }
     return Trained(
         name=asked.name,
         config=config,
@@ -201,14 +253,14 @@ def _fitted(
         seed=asked.seed,
         key=key,
         chosen=chosen,
-        tiles={part: tiles for part, tiles in {Part.TRAIN: train_tiles, **others}.items() if tiles is not None},
-        network=network,
-        weights=weights,
-        fitted=fitted,
+        tiles=tiles,
+        network=learnt.network,
+        weights=learnt.weights,
+        fitted=learnt.fitted,
         probabilities=found,
-        energy=energy.result,
-        started=started,
-        trackers=recorder.used,
+        energy=learnt.energy,
+        started=learnt.started,
+        trackers=learnt.trackers,
     )
 
 
@@ -275,12 +327,18 @@ class Recorder:
     """Writes history.csv and timings.csv after each epoch, tells trackers, and passes all on to a listener."""
 
     def __init__(
-        self, folder: Path, name: str, config: TrainConfig, about: dict[str, Any], listener: Listener, *, main: bool
+        self, folder: Path, name: str, wanted: Sequence[str], about: dict[str, Any], listener: TrainListener
     ) -> None:
         self._folder = folder
         self._listener = listener
-        self._trackers = Trackers(folder, name, config.trackers if main else (), about)
+        self._trackers = Trackers(folder, name, tuple(wanted), about)
         self._progress = Progress()
+        self._began_at = 0
+
+    @property
+    def began_at(self) -> int:
+        """The step at which this process went on with it."""
+        return self._began_at
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -290,12 +348,15 @@ class Recorder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._trackers.close()
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        self._trackers.close(failed=failure is not None)
+        for tracker, why in self._trackers.lost.items():
+            self._listener.told(f"{tracker} was not told of everything: {why}")
 
     def began(self, plan: Plan, progress: Progress) -> None:
         """Keep what will be written down."""
         self._progress = progress
+        self._began_at = progress.step
         self._listener.began(plan, progress)
 
     def stepped(self, progress: Progress) -> None:

@@ -53,13 +53,17 @@ class TrainTiles:
             found[str(part)] = {code: by_class.get(code, 0) for code in self.classes}
         return found
 
-    def open(self, run: Path, part: Part, config: TrainConfig, side_px: int | None) -> IndexedTiles | None:
-        """The tiles of a part; None where there are none."""
-        table = self.tables[part]
-        if table.is_empty():
-            return None
-        cache_mb = config.cache_mb
-        return IndexedTiles(run, table, self.classes, look=self.look, side_px=side_px, cache_mb=cache_mb)
+    def opened(self, config: TrainConfig, parts: Sequence[Part] = USED) -> dict[Part, IndexedTiles]:
+        """The tiles of those parts that have any; of other parts no px is ever read."""
+        found: dict[Part, IndexedTiles] = {}
+        side_px = config.side_px
+        for part in parts:
+            if not (table := self.tables[part]).is_empty():
+                found[part] = IndexedTiles(
+                    Path(config.run), table, self.classes, look=self.look, side_px=side_px, cache_mb=config.cache_mb
+                )
+                side_px = found[part].side_px  # that of training tiles, which come first, is that of all
+        return found
 
 
 def folds_of(run: Path, asked: Sequence[str]) -> tuple[str, ...]:
