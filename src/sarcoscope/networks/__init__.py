@@ -1,1 +1,1 @@
-"""Networks: torch only. They take tensors and have never seen a slide."""
+"""Networks: torch and timm only. They take tensors and have never seen a slide."""
