@@ -24,8 +24,7 @@ def show_batch(config: TrainConfig, path: Path) -> None:
     """Write a PNG: a column a class, a row a part of the recipe. Raises as the training would."""
     run = Path(config.run)
     chosen = choose_tiles(run, folds_of(run, config.folds)[0], config)
-    tiles = chosen.open(run, Part.TRAIN, config, config.side_px)
-    assert tiles is not None  # choose_tiles refuses a run without training tiles
+    tiles = chosen.opened(config, (Part.TRAIN,))[Part.TRAIN]
     seed = config.seeds[0]
     picked = one_of_each(tiles, np.random.default_rng(seed))[:MOST_COLUMNS]
     plain = [torch.from_numpy(tiles.read(index)).permute(2, 0, 1) for index in picked]

@@ -18,6 +18,7 @@ from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, shown
 from sarcoscope.core.training import HUB, NO_WEIGHTS, TrainConfig
 from sarcoscope.data.indexed_tiles import IndexedTiles
+from sarcoscope.diagnosis.fusion import Probabilities
 from sarcoscope.formats.alone import lock_at_once
 from sarcoscope.formats.atomic import as_json, remove, writing
 from sarcoscope.formats.hashing import sha256_file
@@ -158,8 +159,8 @@ def train_member(
             begin_folder(folder, force=force)
         accelerator.wait_for_everyone()
         tiles = chosen.opened(config)
-        learnt = learn(config, asked, chosen, tiles, accelerator, listener, folder=folder, key=key)
-        trained = judged(config, asked, chosen, tiles, learnt, accelerator, key=key)
+        learnt = learn(config, asked, chosen, tiles, accelerator, listener=listener, folder=folder, key=key)
+        trained = judged(config, asked, chosen, tiles, accelerator, learnt=learnt, key=key)
         if accelerator.is_main_process:
             write_trained(folder, trained, accelerator)
         accelerator.wait_for_everyone()
@@ -185,8 +186,8 @@ def learn(
     chosen: TrainTiles,
     tiles: Mapping[Part, IndexedTiles],
     accelerator: Accelerator,
-    listener: TrainListener,
     *,
+    listener: TrainListener,
     folder: Path,
     key: str,
 ) -> Learnt:
@@ -195,10 +196,8 @@ def learn(
     network, weights = first_network(config, asked, chosen, tiles[Part.TRAIN].side_px)
     listener.tiles_chosen(chosen, [*weights.lines(), *chosen.notes])
     about = {"member": asked.name, "fold": asked.fold, "seed": asked.seed, **as_json(asdict(config))}
-    with (
-        Recorder(folder, asked.name, config, about, listener, main=accelerator.is_main_process) as recorder,
-        EnergyMeter() as energy,
-    ):
+    trackers = config.trackers if accelerator.is_main_process else ()
+    with Recorder(folder, asked.name, trackers, about, listener) as recorder, EnergyMeter() as meter:
         fitted = fit(
             network,
             tiles[Part.TRAIN],
@@ -211,11 +210,15 @@ def learn(
             accelerator=accelerator,
             listener=recorder,
         )
+    energy = meter.result
+    if recorder.began_at:
+        earlier = f"nothing is known of its first {recorder.began_at:,} steps, by an earlier process"
+        energy = replace(energy, why_not="; ".join(words for words in (energy.why_not, earlier) if words))
     return Learnt(
         network=network,
         weights=weights,
         fitted=fitted,
-        energy=energy.result,
+        energy=energy,
         started=started,
         trackers=recorder.used,
     )
@@ -235,13 +238,13 @@ def judged(
     asked: Asked,
     chosen: TrainTiles,
     tiles: Mapping[Part, IndexedTiles],
-    learnt: Learnt,
     accelerator: Accelerator,
     *,
+    learnt: Learnt,
     key: str,
 ) -> Trained:
     """What was learnt, with the probabilities of all tiles that it did not learn from."""
-    found = {
+    found: dict[Part, Probabilities] = {
         part: Predictor(some, config, accelerator)(learnt.network)
         for part, some in tiles.items()
         if part is not Part.TRAIN
