@@ -44,12 +44,8 @@ _OWN: Final = ("run", "name", "folds", "seeds", "workers", "cache_mb", "checkpoi
 _OF_A_TILE: Final = ("part", "slide", "tile", "label", "file", "left_l0", "top_l0", "width_l0", "height_l0")
 
 
-class TrainListener(Listener, Protocol):
-    """Who is told how a run goes."""
-
-    def member_began(self, name: str, number: int, total: int) -> None:
-        """Its turn has come."""
-        ...
+class LearnListener(Listener, Protocol):
+    """Who is told how one training goes."""
 
     def tiles_chosen(self, tiles: TrainTiles, lines: Sequence[str]) -> None:
         """What it is trained on, and in lines what it starts from and what else should be known."""
@@ -57,6 +53,14 @@ class TrainListener(Listener, Protocol):
 
     def told(self, words: str) -> None:
         """Something to know that stops nothing."""
+        ...
+
+
+class TrainListener(LearnListener, Protocol):
+    """Who is told how a run goes."""
+
+    def member_began(self, name: str, number: int, total: int) -> None:
+        """Its turn has come."""
         ...
 
     def member_over(self, name: str, member: MemberRecord, *, skipped: bool) -> None:
@@ -187,7 +191,7 @@ def learn(
     tiles: Mapping[Part, IndexedTiles],
     accelerator: Accelerator,
     *,
-    listener: TrainListener,
+    listener: LearnListener,
     folder: Path,
     key: str,
 ) -> Learnt:
@@ -330,7 +334,7 @@ class Recorder:
     """Writes history.csv and timings.csv after each epoch, tells trackers, and passes all on to a listener."""
 
     def __init__(
-        self, folder: Path, name: str, wanted: Sequence[str], about: dict[str, Any], listener: TrainListener
+        self, folder: Path, name: str, wanted: Sequence[str], about: dict[str, Any], listener: LearnListener
     ) -> None:
         self._folder = folder
         self._listener = listener
