@@ -1,5 +1,6 @@
 """The tiles that one member is trained, validated and tested on: chosen, checked and counted before anything starts."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from sarcoscope.stages.tile_sets import tile_table, usable
 from sarcoscope.stages.tile_target import look_of
 
 USED: Final = (Part.TRAIN, Part.VALIDATION, Part.TEST)
+_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
+"""A class as members and bundles name it."""
 
 Counts = dict[str, dict[str, int]]
 """Tiles by part and class."""
@@ -82,20 +85,22 @@ def choose_tiles(run: Path, fold: str, config: TrainConfig) -> TrainTiles:
     mpp, validation_mpp = _scales(table, config)
     train_scale = pl.any_horizontal(pl.lit(value=False), *((pl.col("mpp") - one).abs() < 1e-6 for one in mpp))
     other_scale = (pl.col("mpp") - validation_mpp).abs() < 1e-6
+    learnt_from = (Part.TRAIN, Part.VALIDATION) if config.train_on_validation else (Part.TRAIN,)
     tables = {
-        part: table.filter((pl.col("part") == str(part)) & (train_scale if part is Part.TRAIN else other_scale))
+        part: table.filter((pl.col("part") == str(part)) & (train_scale if part in learnt_from else other_scale))
         for part in USED
     }
-    classes = config.classes or tuple(sorted(tables[Part.TRAIN]["label"].drop_nulls().unique()))
-    notes = _check_classes(tables, classes, named=bool(config.classes))
-    tables = {part: rows.filter(pl.col("label").is_in(classes)) for part, rows in tables.items()}
     if config.train_on_validation:
         tables[Part.TRAIN] = pl.concat([tables[Part.TRAIN], tables[Part.VALIDATION]])
         tables[Part.VALIDATION] = tables[Part.VALIDATION].clear()
-    elif tables[Part.VALIDATION].is_empty():
+    classes = config.classes or tuple(sorted(tables[Part.TRAIN]["label"].drop_nulls().unique()))
+    notes = _check_classes(tables, classes, named=bool(config.classes))
+    tables = {part: rows.filter(pl.col("label").is_in(classes)) for part, rows in tables.items()}
+    if tables[Part.VALIDATION].is_empty() and not config.train_on_validation:
         notes.append("no validation tile: nothing is chosen by them, the last epoch is kept")
     if pooled := sorted(table.filter("pooled")["label"].drop_nulls().unique()):
-        notes.append(f"tiles of pooled classes were dealt out one by one, their figures are optimistic: {pooled}")
+        words = "tiles of pooled classes were dealt out one by one, their figures are optimistic"
+        notes.append(f"{words}: {', '.join(pooled)}")
     counts = {code: tables[Part.TRAIN].filter(pl.col("label") == code).height for code in classes}
     by_class = shares(counts, config.balance)
     look, look_slides = _look(run, tables[Part.TRAIN], config)
@@ -131,7 +136,7 @@ def _scales(table: pl.DataFrame, config: TrainConfig) -> tuple[tuple[float, ...]
 
 
 def _check_classes(tables: Mapping[Part, pl.DataFrame], classes: Sequence[str], *, named: bool) -> list[str]:
-    """What to say about classes. TrainingError where the network could not learn what it is asked."""
+    """What to say about classes. TrainingError where the network could not learn what it is asked, InputError."""
     train = set(tables[Part.TRAIN]["label"].drop_nulls())
     if tables[Part.TRAIN].is_empty():
         raise TrainingError("no training tile", "look at split.csv, and at what was dropped or rejected")
@@ -139,6 +144,9 @@ def _check_classes(tables: Mapping[Part, pl.DataFrame], classes: Sequence[str], 
         raise TrainingError(
             f"class {lacking[0]} has no training tile", "add slides of it, or leave it out of `classes`"
         )
+    if strange_names := [code for code in classes if not _CODE.fullmatch(code)]:
+        problem = f"class {strange_names[0]!r}, which no file of a member can name"
+        raise InputError(problem, "call it by letters, digits, '_', '+' and '-'")
     if len(classes) < 2:
         raise TrainingError(f"only class {', '.join(classes)} has training tiles", "a network tells two classes apart")
     notes = []
@@ -158,9 +166,9 @@ def _check_classes(tables: Mapping[Part, pl.DataFrame], classes: Sequence[str], 
 
 
 def _look(run: Path, train: pl.DataFrame, config: TrainConfig) -> tuple[Look | None, list[str]]:
-    """What tiles are brought to: the middle of this repetition's training slides."""
+    """What tiles are brought to: the middle of this repetition's training slides, of which pooled ones are none."""
     if config.normalise == "none":
         return None, []
     if train["file"].is_not_null().any():
         raise InputError(f"{shown(run)} holds ready-made tiles, which are not evened out", "set normalise: none")
-    return look_of(run, sorted(train["slide"].unique()), config.normalise)
+    return look_of(run, sorted(train.filter(~pl.col("pooled"))["slide"].unique()), config.normalise)
