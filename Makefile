@@ -53,6 +53,8 @@ bench: $(DEV)/installed .venv-histolab/installed .venv-tiatoolbox/installed
 	$(DEV)/bin/python benchmarks/tile_parts.py
 	$(DEV)/bin/python benchmarks/tile.py
 	$(DEV)/bin/python benchmarks/screening.py
+	$(DEV)/bin/python benchmarks/train_speed.py
+	$(DEV)/bin/python benchmarks/real_tiles.py
 
 # The docs' pictures of synthetic phantoms.
 pictures: $(DEV)/installed
