@@ -27,8 +27,8 @@ from sarcoscope.formats.member import MEMBER_FILE, MemberRecord, read_member
 from sarcoscope.networks.build import build_network
 from sarcoscope.networks.cam_network import CamNetwork
 from sarcoscope.networks.weights import WeightsReport
-from sarcoscope.stages.jobs import safe_id
 from sarcoscope.stages.train_member import Trained, write_trained
+from sarcoscope.stages.train_names import member_name
 from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles, folds_of
 from sarcoscope.training.devices import make_accelerator
 from sarcoscope.training.energy import Energy, EnergyMeter
@@ -41,7 +41,9 @@ from sarcoscope.training.trackers import Trackers
 MEMBERS: Final = "members"
 _OWN: Final = ("run", "name", "folds", "seeds", "workers", "cache_mb", "checkpoint_minutes", "trackers")
 """Of the config, what changes nothing about the result of one member, or stands in its key by itself."""
-_OF_A_TILE: Final = ("part", "slide", "tile", "label", "file", "left_l0", "top_l0", "width_l0", "height_l0")
+_PLACE: Final = ("left_l0", "top_l0", "width_l0", "height_l0")
+_OF_A_TILE: Final = ("part", "slide", "tile", "label", "file", "mpp", *_PLACE, "phash")
+"""What of the index a member depends on; the hash stands for the px, which may change under the same name."""
 
 
 class LearnListener(Listener, Protocol):
@@ -119,21 +121,15 @@ def train(config: TrainConfig, listener: TrainListener, *, force: bool = False) 
 
 
 def members_of(config: TrainConfig, folds: Sequence[str]) -> list[Asked]:
-    """The members to train and what each is called."""
-    base = config.name or default_name(config)
-    found = []
+    """The members to train and what each is called. InputError for a name that is none, or that two would have."""
+    found: dict[str, Asked] = {}
     for fold in folds:
         for seed in config.seeds:
-            words = [base, *([fold] if fold else []), *([f"seed{seed}"] if len(config.seeds) > 1 else [])]
-            found.append(Asked(name="-".join(words), fold=fold, seed=seed))
-    return found
-
-
-def default_name(config: TrainConfig) -> str:
-    """From the network and what it reads, e.g. 'tf_efficientnet_b7-0.5um'."""
-    network = config.network.name.rsplit("/", maxsplit=1)[-1].removeprefix("hf-hub:")
-    scale = "-".join(f"{one:g}um" for one in config.mpp)
-    return safe_id("-".join(word for word in (network, scale) if word))
+            asked = Asked(name=member_name(config, fold, seed), fold=fold, seed=seed)
+            if asked.name in found:
+                raise InputError(f"two members would be called {asked.name}", "give each repetition once")
+            found[asked.name] = asked
+    return list(found.values())
 
 
 def train_member(
@@ -272,7 +268,7 @@ def judged(
 
 
 def key_of(config: TrainConfig, asked: Asked, chosen: TrainTiles) -> str:
-    """Hash of all that a member depends on: config, seed, tiles with labels and places, target, weights' file."""
+    """Hash of all that a member depends on: config, seed, tiles and their labels, target, weights' file."""
     rows = pl.concat([table.with_columns(part=pl.lit(str(part))) for part, table in chosen.tables.items()])
     digest = hashlib.sha256(rows.select(*_OF_A_TILE).sort(_OF_A_TILE).write_csv().encode())
     asked_for = {name: value for name, value in asdict(config).items() if name not in _OWN}
