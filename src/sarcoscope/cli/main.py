@@ -19,6 +19,7 @@ from sarcoscope.cli import (
     screen,
     tile,
     train,
+    tune,
 )
 from sarcoscope.cli.console import print_json, tell
 
@@ -51,6 +52,7 @@ app.add_typer(cohort.app, name="cohort")
 app.command("tile")(tile.tile)
 app.add_typer(screen.app, name="screen")
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("convert")(convert.convert)
 app.command("deidentify")(deidentify.deidentify)
 app.command("info")(info.info)

@@ -1,0 +1,145 @@
+"""The best trials of a search as members: whole artefacts from the weights that were kept, nothing trained again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from sarcoscope.core.cohort import Part
+from sarcoscope.core.errors import ArtifactError, SarcoscopeError
+from sarcoscope.core.tuning import Trial, ranked
+from sarcoscope.data.indexed_tiles import IndexedTiles
+from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, read_history, read_timings
+from sarcoscope.formats.member import MEMBER_FILE, WEIGHTS_FILE, MemberRecord, read_member
+from sarcoscope.stages.outputs import replacing_folder
+from sarcoscope.stages.train import MEMBERS, Learnt, alone_in, first_network, judged, key_of
+from sarcoscope.stages.train_member import write_trained
+from sarcoscope.stages.tune_study import SharedStudy, number_of, outcome_of
+from sarcoscope.stages.tune_trial import Search
+from sarcoscope.training.energy import Energy
+from sarcoscope.training.fit import Fitted
+
+
+class MemberListener(Protocol):
+    """Who is told how members are written."""
+
+    def member_began(self, name: str, trial: Trial) -> None:
+        """Its turn has come."""
+        ...
+
+    def member_over(self, name: str, member: MemberRecord, *, skipped: bool) -> None:
+        """It is there, written now or by an earlier run."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """What became of the best trials."""
+
+    members: dict[str, MemberRecord] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    """Of the same, by their trials' numbers."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Why one that was asked for is not there, by its name."""
+
+
+def member_names(search: Search) -> list[str]:
+    """Of those that are asked for, the best first."""
+    return [f"{search.config.name}-{place}" for place in range(1, search.config.keep + 1)]
+
+
+def refuse_foreign(search: Search, trials: Sequence[Trial]) -> None:
+    """Raise ArtifactError where a member of such a name is there that came of no trial of this search."""
+    for name in member_names(search):
+        folder = Path(search.config.train.run) / MEMBERS / name
+        if (folder / MEMBER_FILE).exists() and not any(_is_of(read_member(folder), search, one) for one in trials):
+            raise ArtifactError(folder, "is of another training", "give another --name, or begin anew with --force")
+
+
+def _is_of(member: MemberRecord, search: Search, trial: Trial) -> bool:
+    """Whether a member came of a trial, on whichever machine."""
+    own, theirs = search.train_config(trial.values, member.config.name), member.config
+    of_no_effect = ("run", "workers", "cache_mb", "checkpoint_minutes", "trackers")
+    return replace(theirs, **{name: getattr(own, name) for name in of_no_effect}) == own
+
+
+def write_members(search: Search, study: SharedStudy, listener: MemberListener) -> Kept:
+    """Write RUN/members/NAME-1, the best trial, to NAME-k. What is wrong with one of them is collected."""
+    kept, best = Kept(), ranked(study.trials, search.config.train.metric)
+    tiles: dict[Part, IndexedTiles] = {}
+    for place, name in enumerate(member_names(search)):
+        if place >= len(best):
+            kept.missing[name] = f"only {len(best)} of the trials ran to their end"
+            continue
+        if not tiles:
+            sized = replace(search.config.train, side_px=search.tiles[Part.TRAIN].side_px)
+            tiles = {**search.tiles, **search.chosen.opened(sized, (Part.TEST,))}
+        listener.member_began(name, best[place])
+        try:
+            member, skipped = _write(search, study, best[place], name, tiles)
+        except SarcoscopeError as error:
+            kept.missing[name] = str(error)
+            continue
+        kept.members[name], kept.names[best[place].number] = member, name
+        listener.member_over(name, member, skipped=skipped)
+    return kept
+
+
+def _write(
+    search: Search, study: SharedStudy, trial: Trial, name: str, tiles: Mapping[Part, IndexedTiles]
+) -> tuple[MemberRecord, bool]:
+    """The member of a trial, and whether an earlier run wrote it."""
+    folder = Path(search.config.train.run) / MEMBERS / name
+    config, asked = search.train_config(trial.values, name), replace(search.asked, name=name)
+    key = key_of(config, asked, search.chosen)
+    if (folder / MEMBER_FILE).exists():
+        member = read_member(folder)
+        if member.key == key and member.name == name:
+            return member, True
+    learnt = _learnt(search, study, trial, search.home / trial.name)
+    trained = judged(config, asked, search.chosen, tiles, search.accelerator, learnt=learnt, key=key)
+    with alone_in(folder), replacing_folder(folder) as draft:
+        write_trained(draft, trained, search.accelerator)
+    return read_member(folder), False
+
+
+def _learnt(search: Search, study: SharedStudy, trial: Trial, folder: Path) -> Learnt:
+    """What a trial learnt, from its folder and the study. ArtifactError where its weights lie on another machine."""
+    path = folder / WEIGHTS_FILE
+    if not path.exists():
+        raise ArtifactError(path, "is not here", "if another machine trained it, run the same command there")
+    config = search.train_config(trial.values, trial.name)
+    network, weights = first_network(config, search.asked, search.chosen, search.tiles[Part.TRAIN].side_px)
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ArtifactError(path, f"cannot be read ({error})", "begin the search anew with --force") from error
+    network.to(search.accelerator.device).eval()
+    if config.channels_last:  # as it was trained: the last bits depend on it
+        network.to(memory_format=torch.channels_last)
+    outcome = _outcome(study, trial)
+    history, best = read_history(folder / HISTORY_FILE)
+    return Learnt(
+        network=network,
+        weights=weights,
+        fitted=Fitted(
+            plan=search.plan,
+            history=tuple(history),
+            timings=tuple(read_timings(folder / TIMINGS_FILE)),
+            best=best,
+            stopped=outcome["stopped"],
+        ),
+        energy=Energy(**outcome["energy"]),
+        started=datetime.fromisoformat(outcome["started"]),
+        trackers=tuple(outcome["trackers"]),
+    )
+
+
+def _outcome(study: SharedStudy, trial: Trial) -> dict[str, Any]:
+    """What was written down of a complete trial."""
+    return next(found for one in study.attempts if number_of(one) == trial.number and (found := outcome_of(one)))
