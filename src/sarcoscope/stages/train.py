@@ -27,6 +27,7 @@ from sarcoscope.formats.member import MEMBER_FILE, MemberRecord, read_member
 from sarcoscope.networks.build import build_network
 from sarcoscope.networks.cam_network import CamNetwork
 from sarcoscope.networks.weights import WeightsReport
+from sarcoscope.stages.outputs import remove_all_drafts
 from sarcoscope.stages.train_member import Trained, write_trained
 from sarcoscope.stages.train_names import member_name
 from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles, folds_of
@@ -306,11 +307,12 @@ def finished(folder: Path, key: str, *, force: bool) -> MemberRecord | None:
 
 
 def begin_folder(folder: Path, *, force: bool) -> None:
-    """Make it; what is asked for anew goes."""
+    """Make it; what is asked for anew goes, and what a killed process left half written."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for stale in folder.iterdir() if force else ():
             shutil.rmtree(stale) if stale.is_dir() else remove(stale)
+    remove_all_drafts(folder)
 
 
 @contextmanager
