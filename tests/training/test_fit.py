@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,6 +247,14 @@ def test_a_step_in_parts_is_the_same_step() -> None:
     whole, parts = after(1), after(4)
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("changed", [{"precision": "bf16"}, {"deterministic": True}, {"channels_last": False}])
+def test_trainings_of_several_kinds_follow_one_another_in_a_process(changed: dict[str, Any]) -> None:
+    config = replace(CONFIG, unfreeze=UnfreezeConfig(), **changed)
+    fitted = fit(compact(), dotted(32, 1), dotted(8, 2), config)
+    assert [epoch.open_stages for epoch in fitted.history] == [0, 4, 5, 5]
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_batch_that_processes_cannot_share_is_refused() -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -26,7 +27,11 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     """The devices and processes that `accelerate launch` gave, or this machine's best one."""
     cpu = config.device == "cpu" or not torch.cuda.is_available()
     bf16 = config.precision == "bf16" or (config.precision == "auto" and not cpu and torch.cuda.is_bf16_supported())
-    return Accelerator(cpu=cpu, mixed_precision="bf16" if bf16 else "no")
+    precision = "bf16" if bf16 else "no"
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        # accelerate keeps one kind for the whole process, and has no public way to part with it
+        AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001
+    return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
 def worker_count(config: TrainConfig, accelerator: Accelerator) -> int:
