@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from torch.optim.swa_utils import AveragedModel
 
 from sarcoscope.core.errors import InputError, TrainingError
@@ -225,9 +226,11 @@ class Training:
             group["lr"] = group["rate"] * factor
         torch.manual_seed(seed_of(self.seed, progress.step, self.accelerator.process_index))  # mix-up and dropout
         with named_errors(config, self.plan), lost_workers_named():
-            inputs, targets = self._inputs(images), labels.to(self.accelerator.device)
+            inputs, labels = self._inputs(images), labels.to(self.accelerator.device)
+            # (b, C): of mere labels with weights torch takes another mean, which differs in each share of a batch
+            targets = one_hot(labels, self.network.head.out_features).float()
             if mixes(epoch, self.plan.epochs, config.mix.off_last):
-                inputs, targets = self.mix(inputs, targets)  # (b, 3, side, side), (b, C)
+                inputs, targets = self.mix(inputs, labels)  # (b, 3, side, side), (b, C)
             self.optimiser.zero_grad(set_to_none=True)
             loss = torch.zeros((), device=self.accelerator.device)
             parts = min(config.length.accumulate, len(inputs))
