@@ -9,11 +9,11 @@ from sarcoscope.core.training import LengthConfig, UnfreezeConfig
 from sarcoscope.training.schedule import cosine, mixes, opened, opening_epochs, settle, stage_rates
 
 
-@pytest.mark.parametrize(("tiles", "drawn", "batch"), [(60, 2_400, 16), (5_000, 100_000, 32), (600_000, 1_200_000, 64)])
+@pytest.mark.parametrize(("tiles", "drawn", "batch"), [(60, 1_440, 16), (5_000, 100_000, 32), (600_000, 1_200_000, 64)])
 def test_few_tiles_are_drawn_often_and_many_at_least_twice(tiles: int, drawn: int, batch: int) -> None:
     plan = settle(tiles, LengthConfig())
     assert (plan.epochs, plan.batch) == (20, batch)
-    assert plan.steps * batch == pytest.approx(drawn, rel=0.07)  # a step is at least a batch
+    assert plan.steps * batch == pytest.approx(drawn, rel=0.12)  # a step is at least a batch
 
 
 def test_what_is_given_is_taken() -> None:

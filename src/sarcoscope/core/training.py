@@ -149,7 +149,7 @@ class UnfreezeConfig:
 class OptimiserConfig:
     """AdamW under a cosine with warm-up."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Of the head, at its largest."""
     backbone: float = 0.25
     """Learning rate of the topmost stage below the head, as a share of the head's."""

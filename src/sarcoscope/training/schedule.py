@@ -11,7 +11,7 @@ EPOCHS: Final = 20
 _PASSES_OF: Final = (20, 5_000)
 """So many times each of so many tiles is drawn; of fewer the more, of more the fewer, by the square root."""
 _FEWEST_PASSES: Final = 2.0
-_MOST_PASSES: Final = 40.0
+_MOST_PASSES: Final = 24.0
 _BATCHES: Final = ((500, 16), (20_000, 32))
 """Up to so many tiles, so many a step."""
 _LARGEST_BATCH: Final = 64
@@ -38,7 +38,7 @@ class Plan:
 def settle(tiles: int, length: LengthConfig) -> Plan:
     """Fill in what was left open, by the number of training tiles.
 
-    Few tiles are drawn up to 40 times each, many at least twice: 60 tiles 2,400 times in all, 5,000 tiles 100,000
+    Few tiles are drawn up to 24 times each, many at least twice: 60 tiles 1,440 times in all, 5,000 tiles 100,000
     times, 600,000 tiles 1.2 million times. Raises InputError where there is no tile.
     """
     if tiles < 1:
