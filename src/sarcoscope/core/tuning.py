@@ -58,7 +58,7 @@ class TuneConfig:
     trials: int = 30
     """Over all machines together."""
     keep: int = 3
-    """So many of the best become members."""
+    """So many of the best become members; 0 for none."""
     storage: str = ""
     """Where trials are written down: an Optuna storage URL that several machines share, e.g. postgresql://...; a file
     in the run folder where it is left out."""
@@ -73,8 +73,9 @@ class TuneConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise InputError(f"name {self.name!r} of a search", "give letters, digits, '.', '_' and '-'")
-        if not 1 <= self.keep <= self.trials:
-            raise InputError(f"{self.keep} of {self.trials} trials to keep", "give at least 1, and no more than trials")
+        if self.trials < 1 or not 0 <= self.keep <= self.trials:
+            problem = f"{self.keep} of {self.trials} trials to keep"
+            raise InputError(problem, "give at least one trial, and keep no more than there are")
         if len(self.train.seeds) != 1 or len(self.train.folds) > 1:
             raise InputError("a search in several repetitions or seeds", "name one: train.folds, train.seeds")
         if self.train.train_on_validation:

@@ -65,8 +65,13 @@ class TuneSummary:
 
     @property
     def exit_code(self) -> int:
-        """0 where all members are there, or other processes are still at it; 1 where some are missing, 2 where all."""
-        return 0 if self.running or not self.kept.missing else 1 if self.kept.members else 2
+        """0 where all members are there, or other processes are still at it; 1 where some are missing, 2 where all.
+
+        Where none is asked for: 2 where no trial ran to its end.
+        """
+        if self.running or (self.best and not self.kept.missing):
+            return 0
+        return 1 if self.kept.members else 2
 
 
 def tune(config: TuneConfig, listener: TuneListener, *, force: bool = False) -> TuneSummary:
@@ -182,12 +187,15 @@ def _run_trials(search: Search, study: SharedStudy, listener: TuneListener) -> N
 
 
 def seconds_left(trials: Sequence[Trial], total: int) -> float | None:
-    """About how long it takes until as many are done; with so many processes as are at it now, and this one."""
+    """About how long it takes until as many are done, with so many processes as are at it now, and this one.
+
+    None where no trial has told yet, or none is left.
+    """
     spent = [one.seconds for one in trials if one.state in {TrialState.COMPLETE, TrialState.PRUNED}]
-    if not spent:
-        return None
     running = sum(one.state is TrialState.RUNNING for one in trials)
     left = total - len(trials) + running / 2  # those are half done on average
+    if not spent or left <= 0:
+        return None
     return sum(spent) / len(spent) * left / (running + 1)
 
 

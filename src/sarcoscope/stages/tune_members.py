@@ -1,5 +1,6 @@
 """The best trials of a search as members: whole artefacts from the weights that were kept, nothing trained again."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,9 +15,10 @@ from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError, SarcoscopeError
 from sarcoscope.core.tuning import Trial, ranked
 from sarcoscope.data.indexed_tiles import IndexedTiles
+from sarcoscope.formats.atomic import writing
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, read_history, read_timings
 from sarcoscope.formats.member import MEMBER_FILE, WEIGHTS_FILE, MemberRecord, read_member
-from sarcoscope.stages.outputs import replacing_folder
+from sarcoscope.stages.outputs import remove_drafts, replacing_folder
 from sarcoscope.stages.train import MEMBERS, Learnt, alone_in, first_network, judged, key_of
 from sarcoscope.stages.train_member import write_trained
 from sarcoscope.stages.tune_study import SharedStudy, number_of, outcome_of
@@ -75,6 +77,7 @@ def write_members(search: Search, study: SharedStudy, listener: MemberListener) 
     for place, name in enumerate(member_names(search)):
         if place >= len(best):
             kept.missing[name] = f"only {len(best)} of the trials ran to their end"
+            _drop(Path(search.config.train.run) / MEMBERS / name)
             continue
         if not tiles:
             sized = replace(search.config.train, side_px=search.tiles[Part.TRAIN].side_px)
@@ -101,18 +104,32 @@ def _write(
         member = read_member(folder)
         if member.key == key and member.name == name:
             return member, True
-    learnt = _learnt(search, study, trial, search.home / trial.name)
+    try:
+        learnt = _learnt(search, study, trial, search.home / trial.name)
+    except ArtifactError:
+        _drop(folder)
+        raise
     trained = judged(config, asked, search.chosen, tiles, search.accelerator, learnt=learnt, key=key)
-    with alone_in(folder), replacing_folder(folder) as draft:
-        write_trained(draft, trained, search.accelerator)
+    with alone_in(folder):
+        remove_drafts([folder])  # that a killed process left
+        with replacing_folder(folder) as draft:
+            write_trained(draft, trained, search.accelerator)
     return read_member(folder), False
+
+
+def _drop(folder: Path) -> None:
+    """Remove a member that an earlier end of the search wrote, of a trial that has lost its place since."""
+    if folder.is_dir():
+        with writing(folder), alone_in(folder):
+            shutil.rmtree(folder)
 
 
 def _learnt(search: Search, study: SharedStudy, trial: Trial, folder: Path) -> Learnt:
     """What a trial learnt, from its folder and the study. ArtifactError where its weights lie on another machine."""
     path = folder / WEIGHTS_FILE
     if not path.exists():
-        raise ArtifactError(path, "is not here", "if another machine trained it, run the same command there")
+        advice = "run the same command on the machine that trained it; or train it again from its train.yaml"
+        raise ArtifactError(path, "is not here", advice)
     config = search.train_config(trial.values, trial.name)
     network, weights = first_network(config, search.asked, search.chosen, search.tiles[Part.TRAIN].side_px)
     try:

@@ -18,7 +18,8 @@ from sarcoscope.core.training import TrainConfig
 from sarcoscope.core.tuning import Parameter, Trial, TrialState, TuneConfig, fixed, ranked, with_values
 from sarcoscope.data.indexed_tiles import IndexedTiles
 from sarcoscope.formats.alone import alone
-from sarcoscope.formats.atomic import remove, write_bytes
+from sarcoscope.formats.atomic import remove, write_bytes, write_text
+from sarcoscope.formats.config import config_text
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, Epoch, Timing, write_history, write_timings
 from sarcoscope.formats.member import WEIGHTS_FILE
 from sarcoscope.stages.train import Asked, Learnt, begin_folder, key_of, learn
@@ -28,6 +29,8 @@ from sarcoscope.training.fit import Listener
 from sarcoscope.training.schedule import Plan, opening_epochs
 from sarcoscope.training.state import CHECKPOINT_FILE, Progress, weights_of
 
+CONFIG_FILE: Final = "train.yaml"
+"""Of a trial, as `sarcoscope train` reads it."""
 COMPLETE_FIRST: Final = 5
 """So many trials run to their end before any is pruned."""
 _JUDGED_FROM: Final = 3
@@ -107,6 +110,7 @@ def run_trial(search: Search, study: SharedStudy, trial: AskedTrial, listener: T
             with study.beating(trial):
                 if number_of(trial) == trial.number:
                     begin_folder(folder, force=True)  # of an earlier study that was deleted
+                write_text(folder / CONFIG_FILE, config_text(search.train_config(values, name)))
                 told = _told(search, search.train_config(values, name), judge, folder)
                 study.tell(trial, **told)
         except UpdateFinishedTrialError:
@@ -147,8 +151,9 @@ def _learnt(search: Search, config: TrainConfig, judge: "Judge", folder: Path) -
     )
     write_history(folder / HISTORY_FILE, learnt.fitted.history, learnt.fitted.best)
     write_timings(folder / TIMINGS_FILE, learnt.fitted.timings)
-    weights = {name: value.contiguous() for name, value in weights_of(learnt.network).items()}
-    write_bytes(folder / WEIGHTS_FILE, save(weights))
+    if search.config.keep:
+        weights = {name: value.contiguous() for name, value in weights_of(learnt.network).items()}
+        write_bytes(folder / WEIGHTS_FILE, save(weights))
     return learnt
 
 
