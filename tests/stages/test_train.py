@@ -305,60 +305,75 @@ def started(config: TrainConfig, folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command(config, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def kill(process: "subprocess.Popen[str]") -> None:
+def kill(process: "subprocess.Popen[str]") -> str:
+    """What it had said to stderr until then."""
     process.kill()
-    process.communicate()
+    _, told = process.communicate()
     assert process.returncode == -signal.SIGKILL
+    return told
 
 
-def test_killed_in_the_middle_of_an_epoch_it_goes_on_as_if_it_had_not_been(whole: Whole, tmp_path: Path) -> None:
-    config = replace(whole.config, name="middle", checkpoint_minutes=0.0)
-    folder = whole.run / "members" / "middle"
+def step_of(checkpoint: Path) -> int:
+    return int(torch.load(checkpoint, weights_only=True)["step"])
+
+
+def epochs_in(folder: Path) -> int:
+    file = folder / "history.csv"
+    return len(read_history(file)[0]) if file.exists() else 0
+
+
+def goes_on_after(step: int) -> str:
+    return f"goes on after epoch {step // STEPS_AN_EPOCH}, step {step} of 36"
+
+
+def test_killed_again_and_again_it_ends_as_if_it_had_not_been(whole: Whole, tmp_path: Path) -> None:
+    config = replace(whole.config, name="killed", checkpoint_minutes=0.0)
+    folder = whole.run / "members" / "killed"
     checkpoint = folder / "checkpoint.pt"
+
+    # in the middle of an epoch, while the head learns alone
     process = started(config, tmp_path)
     try:
         wait_until(checkpoint.exists, process)
         process.send_signal(signal.SIGSTOP)  # it holds what it holds while we look
-        with pytest.raises(ArtifactError, match="middle: is being trained by another process; wait for it, or give"):
+        with pytest.raises(ArtifactError, match="killed: is being trained by another process; wait for it, or give"):
             trained(config)
     finally:
         kill(process)
-    step = torch.load(checkpoint, weights_only=True)["step"]
-    assert 0 < step < STEPS_AN_EPOCH
-    assert not (folder / "history.csv").exists()
-    (folder / f".checkpoint-{'0' * 32}.part.pt").touch()  # what a kill in the middle of writing would leave
-    done = subprocess.run(command(config, tmp_path), check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"goes on after epoch 0, step {step} of 36" in done.stderr
-    assert learnt(folder) == learnt(whole.folder)
-    assert {path.name for path in folder.iterdir()} == FILES
-    assert read_member(folder, check_files=True).metrics == whole.member.metrics
-    assert "first" in read_member(folder).provenance.energy_why_not  # steps of which this process knows nothing
+    middle = step_of(checkpoint)
+    assert middle % STEPS_AN_EPOCH
+    before = epochs_in(folder)
 
-
-@pytest.mark.parametrize(
-    ("file", "began_at"),
-    [
-        ("history.csv", 12),  # after the first epoch, where stages are about to open
-        ("weights.safetensors", 36),  # when the last step is done and files are being written
-    ],
-)
-def test_killed_after_an_epoch_or_while_files_are_written_too(
-    whole: Whole, tmp_path: Path, file: str, began_at: int
-) -> None:
-    config = replace(whole.config, name=f"at-{began_at}")
-    folder = whole.run / "members" / config.name
+    # after the next epoch, where stages are about to open; the last state is that at its end
+    config = replace(config, checkpoint_minutes=10.0)
     process = started(config, tmp_path)
     try:
-        wait_until((folder / file).exists, process)
+        wait_until(lambda: epochs_in(folder) > before, process)
     finally:
-        kill(process)
+        told = kill(process)
+    assert goes_on_after(middle) in told
+    end = step_of(checkpoint)
+    assert end % STEPS_AN_EPOCH == 0
+    assert end > middle
+
+    # when the last step is done and files are being written
+    process = started(config, tmp_path)
+    try:
+        wait_until((folder / "weights.safetensors").exists, process)
+    finally:
+        told = kill(process)
+    assert goes_on_after(end) in told
     assert not (folder / "member.json").exists()
+    (folder / f".checkpoint-{'0' * 32}.part.pt").touch()  # as a kill in the middle of writing leaves it
+
     _, heard = trained(config)
-    assert heard.began_at == [began_at]
+    assert heard.began_at == [36]
+    assert heard.steps == []
     assert learnt(folder) == learnt(whole.folder)
     assert {path.name for path in folder.iterdir()} == FILES
-    assert read_member(folder, check_files=True).metrics == whole.member.metrics
+    member = read_member(folder, check_files=True)
+    assert member.metrics == whole.member.metrics
+    assert "of its first 36 steps" in member.provenance.energy_why_not
 
 
 def test_a_training_that_was_begun_otherwise_is_not_gone_on_with(whole: Whole) -> None:
