@@ -160,7 +160,7 @@ def epoch_line(epoch: Epoch, timing: Timing, metric: str, *, best: bool) -> str:
         value = getattr(found, metric, None)
         plain = metric in {"tile_macro_auc", "tile_log_loss"}
         cells.append(f"{'-' if value is None else f'{value:.3f}' if plain else percent(value):>12}")
-    cells.append(f"{timing.images_per_second:>9,.0f}{100 * timing.wait_share:>7.0f} %{'  best' if best else ''}")
+    cells.append(f"{timing.images_per_second:>9,.0f}{100 * timing.wait_share:>7.0f} %{' best' if best else ''}")
     return "".join(cells)
 
 
