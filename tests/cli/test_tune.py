@@ -26,7 +26,7 @@ def _quiet_after() -> Iterator[None]:
 def test_the_config_that_is_printed_is_read_back_and_options_win(tmp_path: Path) -> None:
     printed = run("tune", "--print-config", "--run", "r", "--trials", 9, "--keep", 2)
     assert printed.returncode == 0, printed.stderr
-    assert "# Of the head; searched by its logarithm.\n  learning_rate: [0.0003, 0.01]" in printed.stdout
+    assert "# Of the head; searched by its logarithm.\n  learning_rate: [0.0005, 0.02]" in printed.stdout
     (tmp_path / "t.yaml").write_text(printed.stdout)
     again = run("tune", tmp_path / "t.yaml", "--print-config")
     assert again.stdout == printed.stdout
@@ -77,7 +77,7 @@ def test_a_trial_is_two_lines_and_the_end_a_table_or_one_object(
     summary = tune_show.run_tune(config, force=False)
     told = capsys.readouterr().err.splitlines()
     first, second = summary.trials
-    place = told.index("searched: learning rate 0.0003 to 0.01, stages opened 0 to 5")
+    place = told.index("searched: learning rate 0.0005 to 0.02, stages opened 0 to 5")
     lines = [line.rstrip() for line in told[place + 1 :] if line.startswith("trial-")]
     rate, depth = first.values["learning_rate"], first.values["depth"]
     assert lines[0] == f"trial-0000 (1 of 2): learning rate {rate:.3g}, stages opened {depth}"

@@ -16,7 +16,7 @@ from tests.reports.pagereader import Page
 from tests.reports.test_browser import HOSTILE, chromium, open_page
 
 __all__ = ["chromium"]
-PARAMETERS = searched(SearchConfig(), 5)
+PARAMETERS = searched(SearchConfig(learning_rate=(3e-4, 1e-2)), 5)
 BLUE = np.array([0, 114, 178])
 
 

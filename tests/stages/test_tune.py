@@ -399,7 +399,7 @@ def test_what_no_search_can_do_is_told_before_any_trial(run: Path, tmp_path: Pat
         tune(replace(config, storage=f"sqlite:///{tmp_path}/nowhere/x.db"), Heard())
     with pytest.raises(InputError, match="storage is no URL of a database"):
         tune(replace(config, storage="here"), Heard())
-    with pytest.raises(InputError, match="needs a driver that is not installed") as found:
+    with pytest.raises(InputError, match="storage of mysql needs MySQLdb, which is not installed") as found:
         tune(replace(config, storage="mysql://me:secret@localhost/x"), Heard())
     assert "secret" not in str(found.value)
     assert not (run / "tuning" / "tune").exists()

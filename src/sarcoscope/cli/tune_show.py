@@ -136,7 +136,7 @@ def show(summary: TuneSummary, config: TuneConfig, *, as_json: bool) -> None:
         tell(f"failed: {one.name}: {one.reason}")
     if summary.running:
         left = plural(summary.running, "trial")
-        tell(f"{left} still run elsewhere; the process that ends last writes the members")
+        tell(f"{left} still at work elsewhere; the process that ends last writes the members")
     for name, why in summary.kept.missing.items():
         tell(f"no member {name}: {why}")
     if summary.kept.members:

@@ -28,7 +28,7 @@ WORDS: Final[Mapping[str, str]] = {
 class SearchConfig:
     """What is searched, and between which values."""
 
-    learning_rate: Range = (3e-4, 1e-2)
+    learning_rate: Range = (5e-4, 2e-2)
     """Of the head; searched by its logarithm."""
     weight_decay: Range = (1e-3, 0.2)
     """Searched by its logarithm."""

@@ -326,8 +326,9 @@ def connect(url: str) -> RDBStorage:
                 heartbeat_stale_trial_callback=begin_again,
             )
     except ImportError as error:
-        problem = f"a storage of {make_url(url).get_backend_name()} needs a driver that is not installed"
-        raise InputError(problem, "for PostgreSQL: pip install psycopg2-binary") from error
+        driver = getattr(error.__cause__, "name", None) or "a driver"
+        problem = f"a storage of {make_url(url).get_backend_name()} needs {driver}, which is not installed"
+        raise InputError(problem, "install it; for PostgreSQL: pip install 'psycopg[binary]'") from error
     except RuntimeError as error:  # of another version of Optuna
         raise InputError(f"the storage cannot be used: {error}", "give another --name or --storage") from error
 
