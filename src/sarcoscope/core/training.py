@@ -88,7 +88,7 @@ class MixConfig:
     """a of Beta(a, a); 0 switches it off."""
     cutmix: float = 0.0
     """The same of CutMix. Where both are on, each batch gets one of them, as likely as the other."""
-    chance: float = 1.0
+    chance: float = 0.5
     """Share of batches that are mixed."""
     off_last: float = 0.1
     """Share of the epochs, at the end, without either."""
