@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,31 @@ from sarcoscope.core.training import (
     UnfreezeConfig,
 )
 from sarcoscope.formats.config import config_text
-from sarcoscope.formats.history import Epoch, Timing, read_history, read_timings
-from sarcoscope.formats.member import MemberRecord, read_member, read_predictions
+from sarcoscope.formats.history import (
+    HISTORY_COLUMNS,
+    TIMING_COLUMNS,
+    Epoch,
+    Timing,
+    read_history,
+    read_timings,
+)
+from sarcoscope.formats.member import (
+    PREDICTION_COLUMNS,
+    Balanced,
+    MemberFiles,
+    MemberProvenance,
+    MemberRecord,
+    Normalised,
+    read_member,
+    read_predictions,
+)
 from sarcoscope.formats.split import SPLIT_FILE
+from sarcoscope.metrics.classification import Scores
+from sarcoscope.networks.timm_models import timm_network
 from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
 from sarcoscope.stages.train import Asked, TrainSummary, first_network, key_of, members_of, train
 from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles
-from sarcoscope.training.schedule import Plan
+from sarcoscope.training.schedule import EPOCHS, Plan, opening_epochs, settle
 from sarcoscope.training.state import Progress
 from tests.cohorts_made import tissue, write_tile
 from tests.stages.test_train_tiles import ready_run
@@ -490,3 +509,54 @@ def test_no_file_says_where_it_was_trained_but_the_config(whole: Whole) -> None:
     assert record["config"].pop("run") == str(whole.run)
     assert str(whole.run.parent) not in json.dumps(record)
     assert os.fsencode(whole.run.parent) not in (whole.folder / "model.onnx").read_bytes()
+
+
+def named(page: str) -> set[str]:
+    """Every word set as code on one of our pages."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+def test_every_key_and_column_of_a_member_is_documented() -> None:
+    keys = {
+        *MemberRecord.model_fields,
+        *MemberFiles.model_fields,
+        *MemberProvenance.model_fields,
+        *Plan.__annotations__,
+    }
+    keys |= {*Balanced.model_fields, *Normalised.model_fields, *(one.name for one in fields(Scores))}
+    columns = {*HISTORY_COLUMNS, *TIMING_COLUMNS, *PREDICTION_COLUMNS}
+    assert keys | columns <= named("files.md")
+    assert FILES | {"checkpoint.pt"} <= named("training.md")
+
+
+def test_every_key_of_the_config_is_documented() -> None:
+    plain = TrainConfig()
+    sections = {one.name: getattr(plain, one.name) for one in fields(plain)}
+    keys = [
+        f"{name}.{key}" if key else name
+        for name, value in sections.items()
+        for key in ([one.name for one in fields(value)] if is_dataclass(value) else [""])
+    ]
+    assert set(keys) <= {words.partition(":")[0] for words in named("training.md")}
+
+
+def test_the_figures_on_the_page_are_those_of_the_defaults() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    lengths = [
+        list(map(int, row))
+        for row in ([cell.replace(",", "") for cell in row] for row in rows)
+        if all(map(str.isdigit, row))
+    ]
+    assert len(lengths) >= 4
+    for tiles, batch, steps_per_epoch, drawn in lengths:
+        plan = settle(tiles, LengthConfig())
+        assert (plan.batch, plan.steps_per_epoch, plan.steps * plan.batch) == (batch, steps_per_epoch, drawn)
+    stages = [stage.name for stage in timm_network("resnet18", 5, 64).stages()]
+    opens = {words.strip("`"): int(epoch) for epoch, words in (row for row in rows if len(row) == 2) if epoch.isdigit()}
+    assert opens.pop("the head alone") == 1
+    assert [opens.pop(stage) - 1 for stage in reversed(stages)] == list(
+        opening_epochs(len(stages), EPOCHS, UnfreezeConfig())
+    )
+    assert not opens
