@@ -24,7 +24,7 @@ def mixed(config: MixConfig, seed: int, side: int = 8) -> tuple[Tensor, Tensor, 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_mixed_up_images_and_targets_are_l_of_one_and_the_rest_of_its_neighbour(seed: int) -> None:
-    before, after, targets = mixed(MixConfig(mixup=0.4), seed)
+    before, after, targets = mixed(MixConfig(mixup=0.4, chance=1), seed)
     share = targets[0, 0].item()  # the first tile is of class 0, its neighbour, the last, of class 1
     assert 0 <= share <= 1
     expected = [[share, 1 - share, 0], [1 - share, share, 0], [0, 1 - share, share], [0, share, 1 - share]]
@@ -35,7 +35,7 @@ def test_mixed_up_images_and_targets_are_l_of_one_and_the_rest_of_its_neighbour(
 
 def test_l_is_of_beta_a_a() -> None:
     """Kolmogorov-Smirnov against the arcsine distribution, which is Beta(1/2, 1/2)."""
-    found = np.sort([mixed(MixConfig(mixup=0.5), seed, side=1)[2][0, 0].item() for seed in range(2000)])
+    found = np.sort([mixed(MixConfig(mixup=0.5, chance=1), seed, side=1)[2][0, 0].item() for seed in range(2000)])
     expected = 2 / math.pi * np.arcsin(np.sqrt(found))
     steps = np.arange(2001) / 2000
     distance = max(np.abs(expected - steps[1:]).max(), np.abs(expected - steps[:-1]).max())
@@ -44,7 +44,7 @@ def test_l_is_of_beta_a_a() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_cutmix_exchanges_a_rectangle_and_as_much_of_the_target(seed: int) -> None:
-    before, after, targets = mixed(MixConfig(mixup=0, cutmix=1.0), seed, side=16)
+    before, after, targets = mixed(MixConfig(mixup=0, cutmix=1.0, chance=1), seed, side=16)
     own = (after == before).all(dim=1)  # (4, side, side)
     torch.testing.assert_close(after, torch.where(own[:, None], before, before.roll(1, 0)))
     exchanged = (~own[0]).nonzero()

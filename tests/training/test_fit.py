@@ -120,7 +120,7 @@ def test_the_random_numbers_of_the_process_are_left_alone() -> None:
 
 @pytest.mark.parametrize("stops_at", [1, 8, 13, 24, 31])
 def test_what_was_stopped_anywhere_goes_on_as_if_it_had_not_been(tmp_path: Path, stops_at: int) -> None:
-    config = replace(CONFIG, unfreeze=UnfreezeConfig(), mix=MixConfig(mixup=0.4), checkpoint_minutes=0.0)
+    config = replace(CONFIG, unfreeze=UnfreezeConfig(), mix=MixConfig(mixup=0.4, chance=1), checkpoint_minutes=0.0)
     train, validation = dotted(32, 1), dotted(16, 2)
 
     def whole() -> tuple[Fitted, CompactNet]:
