@@ -34,6 +34,7 @@ from sarcoscope.core.training import (
     TrainConfig,
     UnfreezeConfig,
 )
+from sarcoscope.data.tile_pixels import open_tiles
 from sarcoscope.formats.config import config_text
 from sarcoscope.formats.history import (
     HISTORY_COLUMNS,
@@ -54,6 +55,7 @@ from sarcoscope.formats.member import (
     read_predictions,
 )
 from sarcoscope.formats.split import SPLIT_FILE
+from sarcoscope.formats.tile_index import read_cohort_tiles
 from sarcoscope.metrics.classification import Scores
 from sarcoscope.networks.timm_models import timm_network
 from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
@@ -62,7 +64,7 @@ from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles
 from sarcoscope.training.schedule import EPOCHS, Plan, opening_epochs, settle
 from sarcoscope.training.state import Progress
 from tests.cohorts_made import tissue, write_tile
-from tests.stages.test_train_tiles import ready_run
+from tests.stages.test_train_tiles import ready_run, slide_run
 
 STEPS_AN_EPOCH = 12
 FILES = {
@@ -255,6 +257,30 @@ def test_the_graph_gives_the_predictions_on_the_files_themselves(whole: Whole) -
         np.testing.assert_allclose(powers / powers.sum(), expected, atol=1e-4)
         np.testing.assert_allclose(weight @ maps[0].mean(axis=(1, 2)) + bias, logits[0], atol=1e-4)
     assert probabilities.std(axis=0).min() > 1e-3  # a network that says the same of everything would pass, too
+
+
+def test_tiles_of_slides_reach_the_network_evened_out_and_at_their_scales(tmp_path: Path) -> None:
+    run = slide_run(tmp_path, (1.0, 0.5))
+    length = LengthConfig(epochs=1, epoch_tiles=8, batch=8)
+    config = tiny(run, name="slides", mpp=(1.0,), validation_mpp=0.5, normalise="reinhard", length=length)
+    member = trained(config)[0].members["slides"]
+    look = choose_tiles(run, "", config).look
+    assert look is not None
+    assert (member.normalise.method, member.normalise.target) == ("reinhard", look.target)
+    assert member.normalise.record == {"slides": ["d1", "l1", "u1"], "part": "train"}
+    assert (member.trained_mpp, member.validation_mpp, member.side_px) == ((1.0,), 0.5, 64)
+
+    folder = run / "members" / "slides"
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    rows, probabilities, _ = read_predictions(folder / "predictions.parquet")
+    assert set(rows["mpp"]) == {0.5}
+    index = read_cohort_tiles(run)
+    for row, expected in zip(rows.iter_rows(named=True), probabilities, strict=True):
+        (listed,) = index.filter(slide=row["slide"], tile=row["tile"]).iter_rows(named=True)
+        with open_tiles(run / "tiles" / f"{row['slide']}.parquet", look) as read:
+            rgb = read(listed)
+        powers = np.exp(session.run(["logits"], {"tiles": rgb[None]})[0][0])
+        np.testing.assert_allclose(powers / powers.sum(), expected, atol=1e-4)
 
 
 def test_weights_are_loaded_by_another_training(whole: Whole) -> None:
