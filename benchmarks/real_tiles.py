@@ -221,11 +221,12 @@ def main() -> None:
         more, _ = trained({name: one for name, one in every.items() if name in (asked.only or every)}, tiles, run)
     full, found = found[FULL], found | more
     all_minutes = (perf_counter() - begin) / 60
+    speed_words = f"{speed[FULL]:.0f} tiles/s each"
     about = (
         f"{len(tiles.files)} colorectal H&E tiles of {len(tiles.classes)} classes, 224 px at 0.5 um/px (CRC-VAL-HE-7K, "
         f"CC BY 4.0), no sarcomas. `mobilenetv2_100` from ImageNet weights, defaults of `sarcoscope train`; {FOLDS} "
         f"folds, mean of {len(SEEDS)} seeds; 95 % intervals by drawing tiles anew. The full recipe took "
-        f"{minutes:.0f} minutes on two cores, all of it {all_minutes:.0f}: two trainings at a time, {speed.get(FULL, float('nan')):.0f} tiles/s each."
+        f"{minutes:.0f} minutes on two cores, all of it {all_minutes:.0f}: two trainings at a time, {speed_words}."
     )
     lines = [
         said("benchmarks/real_tiles.py"),
