@@ -179,7 +179,7 @@ class LengthConfig:
 
     epochs: int | None = None
     epoch_tiles: int | None = None
-    """Tiles drawn an epoch; None draws about as many as there are, and of a large set a part."""
+    """Tiles drawn an epoch; None draws each about once, and of a large set a part."""
     batch: int | None = None
     """Tiles a step, over all processes together."""
     accumulate: int = 1
@@ -258,6 +258,9 @@ class TrainConfig:
             raise InputError(f"seeds {list(self.seeds)}", "give whole numbers from 0, each once")
         if len(set(self.classes)) != len(self.classes):
             raise InputError("a class named twice", "correct `classes`")
+        if min(self.cache_mb, self.checkpoint_minutes) < 0:
+            problem = f"cache_mb {self.cache_mb}, checkpoint_minutes {self.checkpoint_minutes}"
+            raise InputError(problem, "give 0 or more")
         if self.side_px is not None and self.side_px < 16:
             raise InputError(f"side_px {self.side_px}", "give at least 16")
         if unknown := sorted(set(self.trackers) - {"tensorboard", "mlflow"}):

@@ -107,6 +107,8 @@ class MemberProvenance(_Part):
     machine: dict[str, Any]
     device: str
     hardware: dict[str, Any]
+    trackers: tuple[str, ...] = ()
+    """Those that were told of each epoch."""
     started: str
     """UTC, ISO 8601."""
     seconds: float = Field(ge=0)

@@ -156,6 +156,7 @@ def record_of(folder: Path, trained: Trained, accelerator: Accelerator) -> Membe
             machine=machine(),
             device=device_words(accelerator),
             hardware=hardware(accelerator),
+            trackers=trained.trackers,
             started=trained.started.isoformat(timespec="seconds"),
             seconds=round(sum(one.seconds + one.validation_seconds for one in fitted.timings), 1),
             energy_wh=trained.energy.watt_hours,
