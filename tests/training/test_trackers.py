@@ -12,12 +12,14 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sarcoscope.core.errors import InputError
-from sarcoscope.core.training import TrainConfig
+from sarcoscope.core.training import OptimiserConfig, TrainConfig
 from sarcoscope.formats.atomic import as_json
 from sarcoscope.training.trackers import Trackers, parameters
 
 BOTH = ("tensorboard", "mlflow")
-CONFIG = as_json(asdict(TrainConfig(run="study", classes=("LMS", "UPS"))))
+CONFIG = as_json(
+    asdict(TrainConfig(run="study", classes=("LMS", "UPS"), optimiser=OptimiserConfig(learning_rate=2e-3)))
+)
 NAME = "compact-0.5um"
 
 
