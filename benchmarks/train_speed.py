@@ -38,7 +38,7 @@ from sarcoscope.training.state import Progress
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "tiles" / "crc_val_he_7k_70"
 CPU_CASES = (("resnet18", 224, 16), ("mobilenetv2_100", 224, 16), ("tf_efficientnet_b7", 512, 2))
 GPU_CASES = (("resnet18", 512, 64), ("tf_efficientnet_b7", 512, 24))
-ROUNDS = 5
+ROUNDS = 3
 HEADING = (
     "| network | plain loop, images/s | ours, images/s | ratio (range) | fed, tiles/s | fed / trained "
     "| waiting for data | memory, MB |"
@@ -161,7 +161,7 @@ def fed(tiles: TileSet, px: int, batch: int, config: TrainConfig) -> float:
 
 def measured(name: str, px: int, batch: int, config: TrainConfig, folder: Path) -> str:
     """A line of the table: rounds in turn, medians."""
-    steps = max(4, (400 if px <= 256 else 24) // batch) if config.device == "cpu" else 40
+    steps = max(4, (160 if px <= 256 else 8) // batch) if config.device == "cpu" else 40
     files = write_tiles(folder, px, copies=1)
     px_of = np.stack([read_tile_file(file) for file, _ in files])
     tiles = FilesTileSet(px_of, np.array([label for _, label in files]))
@@ -169,7 +169,7 @@ def measured(name: str, px: int, batch: int, config: TrainConfig, folder: Path) 
     other = plain(folder, name, px, batch, config, steps=steps)
     next(other)
     theirs, own = [], []
-    for _ in range(ROUNDS if px <= 256 or config.device != "cpu" else 3):
+    for _ in range(ROUNDS):
         theirs.append(next(other))
         own.append(ours(tiles, name, px, batch, config, steps=steps))
     speeds = [one.images_per_second for one in own]
