@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -17,6 +18,7 @@ from typing_extensions import override
 
 from sarcoscope.core.errors import InputError
 from sarcoscope.networks.cam_network import CamNetwork
+from sarcoscope.networks.checkpoints import read_checkpoint
 from sarcoscope.networks.compact import CompactNet
 from sarcoscope.networks.timm_models import timm_network
 from sarcoscope.networks.timm_network import TimmNetwork
@@ -266,6 +268,27 @@ def test_a_pickle_that_would_run_something_is_not_opened(
 def test_a_whole_pickled_network_is_not_opened(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18(), tmp_path / "w.pth")
     assert "holds torchvision.models.resnet.ResNet beside weights" in refused(resnet(), tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_damaged_checkpoint_ends_in_one_line_or_is_read(
+    *, archive: bool, tensors: Mapping[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "w.pth"
+    few = {name: tensors[name] for name in list(tensors)[:4]}
+    torch.save({"state_dict": few}, path, _use_new_zipfile_serialization=archive)
+    whole, said, rng = path.read_bytes(), [], np.random.default_rng(0)
+    for turn in range(600):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, min(len(whole), 900), 1 + turn % 5):  # where names and types stand
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged if turn % 7 else damaged[: rng.integers(len(damaged))])
+        try:
+            read_checkpoint(path)
+        except InputError as error:
+            said.append(str(error))
+    assert len(said) > 300
+    assert [one for one in said if "\n" in one or str(path) not in one] == []
 
 
 def test_what_is_no_checkpoint_ends_in_one_line(tensors: Mapping[str, Tensor], tmp_path: Path) -> None:

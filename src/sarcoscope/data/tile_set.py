@@ -1,6 +1,5 @@
-"""Labelled tiles in memory, and batches of them."""
+"""Labelled tiles in memory."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +7,6 @@ import numpy.typing as npt
 
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.geometry import Rgb
-from sarcoscope.data.augment import augment
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +36,3 @@ class TileSet:
     def read(self, index: int) -> Rgb:
         """(px, px, 3), a copy."""
         return np.array(self.tiles[index])
-
-    def balanced_order(self, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-        """Indices of one epoch: every class as often as the largest, its tiles repeated in turn, shuffled."""
-        groups = [np.flatnonzero(self.labels == label) for label in np.unique(self.labels)]
-        most = max(len(group) for group in groups)
-        drawn = [np.resize(rng.permutation(group), most) for group in groups]
-        return rng.permutation(np.concatenate(drawn))
-
-    def batches(
-        self, rng: np.random.Generator, size: int, out_px: int
-    ) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]]:
-        """Augmented, class-balanced batches of one epoch: (size, out_px, out_px, 3) uint8 and (size,)."""
-        order = self.balanced_order(rng)
-        for start in range(0, len(order) - size + 1, size):
-            chosen = order[start : start + size]
-            images: list[Rgb] = [augment(self.tiles[index], rng, out_px) for index in chosen]
-            yield np.stack(images), self.labels[chosen]

@@ -2,10 +2,12 @@
 
 import argparse
 import re
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Final
 
 import torch
@@ -19,6 +21,11 @@ SAFE: Final = (".safetensors",)
 PICKLED: Final = (".pth", ".pt", ".bin", ".ckpt")
 _WRAPPERS: Final = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher", "student")
 """Under which names checkpoints keep their tensors, the best first: a running mean is what its training validated."""
+UNPICKLING_ERRORS: Final = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
+    *(TypeError, UnpicklingError, ValueError, struct.error),
+)
+"""What torch's unpickler for weights lets out of a damaged file, which it does not check before it reads it."""
 _ADVICE: Final = "save its state_dict alone, best as .safetensors"
 
 
@@ -66,7 +73,7 @@ def _pickled(path: Path) -> Mapping[Any, Any]:
             # Many checkpoints hold a Namespace of options beside the tensors; it is a bag and does nothing.
             warnings.simplefilter("ignore", UserWarning)  # notes on odd pickles; the report says what came of them
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch lets out whatever it meets in a file that only ends like a checkpoint
+    except UNPICKLING_ERRORS as error:
         if named := re.search(r"GLOBAL (\S+)", str(error)):
             problem = f"weights {shown(path)}: holds {named[1]} beside weights, and is not opened"
             raise InputError(problem, _ADVICE) from error

@@ -3,9 +3,12 @@
 import difflib
 from dataclasses import asdict
 from functools import partial
+from pickle import UnpicklingError
 from typing import Any, Final
 
 import timm
+from huggingface_hub.errors import EntryNotFoundError, HTTPError  # type: ignore[attr-defined]  # of its HTTP client
+from safetensors import SafetensorError
 from timm.models import load_model_config_from_hf, split_model_name_tag
 from torch import nn
 
@@ -15,6 +18,11 @@ from sarcoscope.networks.timm_network import TimmNetwork
 HUB_PREFIX: Final = "hf-hub:"
 _FOREIGN: Final = (AssertionError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 """What timm's networks raise for a side or an argument that they cannot take."""
+_HUB_ERRORS: Final = (
+    *(EntryNotFoundError, HTTPError, OSError),  # nothing there, no answer, no network
+    *(KeyError, RuntimeError, SafetensorError, TypeError, UnpicklingError, ValueError),  # another thing lies there
+)
+"""What the hub's client and timm raise for a network or weights that cannot be had."""
 _UNITS: Final = (14, 16, 32)
 """Sides that are a multiple of one of these fit nearly all networks."""
 
@@ -50,7 +58,7 @@ def _config(name: str, *, pretrained: bool) -> dict[str, Any]:
     if name.startswith(HUB_PREFIX):
         try:
             config: dict[str, Any] = load_model_config_from_hf(name.removeprefix(HUB_PREFIX))[0]
-        except Exception as error:  # the hub's client and what lies there raise anything
+        except _HUB_ERRORS as error:
             raise InputError(f"no network to be had as {name} ({_first_line(error)})", "give one of timm") from error
         return config
     architecture, tag = split_model_name_tag(name)
@@ -101,7 +109,7 @@ def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
         return timm.create_model(name, **options)
     try:
         return timm.create_model(name, pretrained=True, **options)
-    except Exception as error:  # the hub's client and what lies there raise anything
+    except _HUB_ERRORS as error:
         timm.create_model(name, **options)  # raises where not the weights are to blame
         problem = f"no pretrained weights of {name} to be had ({_first_line(error)})"
         raise InputError(problem, "give --weights FILE, or none") from error

@@ -107,7 +107,7 @@ def run_trial(search: Search, study: SharedStudy, trial: AskedTrial, listener: T
         listener.trial_began(about, place, study.total)
         judge = Judge(search.config.train.metric, trial, listener)
         try:
-            with study.beating(trial):
+            with study.beating(trial), GivenBack(study, trial):
                 if number_of(trial) == trial.number:
                     begin_folder(folder, force=True)  # of an earlier study that was deleted
                 write_text(folder / CONFIG_FILE, config_text(search.train_config(values, name)))
@@ -116,11 +116,22 @@ def run_trial(search: Search, study: SharedStudy, trial: AskedTrial, listener: T
         except UpdateFinishedTrialError:
             listener.told(f"{name} was taken over by another process, since nothing was heard of this one")
             return None
-        except BaseException as error:
-            study.give_back(trial.number, again=True, died=not isinstance(error, KeyboardInterrupt))
-            raise
         tidy(search, study)
     return next(one for one in study.trials if one.number == about.number)
+
+
+class GivenBack:
+    """Puts a trial on the list again where what is done with it does not come to its end, whatever the reason."""
+
+    def __init__(self, study: SharedStudy, trial: AskedTrial) -> None:
+        self._study, self._trial = study, trial
+
+    def __enter__(self) -> None:
+        """Nothing yet."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, UpdateFinishedTrialError):  # which another process has now
+            self._study.give_back(self._trial.number, again=True, died=not issubclass(kind, KeyboardInterrupt))
 
 
 def suggested(trial: AskedTrial, one: Parameter) -> float:

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from sarcoscope.core.errors import InputError, TrainingError
 from sarcoscope.core.training import TrainConfig
 from sarcoscope.data.augment import augmentation
-from sarcoscope.data.batches import lost_workers_named, training_loader
+from sarcoscope.data.batches import Batches, lost_workers_named, training_loader
 from sarcoscope.data.labelled import LabelledTiles
 from sarcoscope.data.mixing import Mixer, mixer
 from sarcoscope.formats.history import Epoch, Timing
@@ -116,19 +116,7 @@ def fit(
         plan, progress = training.plan, training.progress
         listener = listener if listener and accelerator.is_main_process else Silent()
         listener.began(plan, progress)
-        loader = training_loader(
-            train,
-            augmentation(config.augment, train.side_px),
-            shares=shares,
-            batch=plan.batch,
-            steps_per_epoch=plan.steps_per_epoch,
-            steps=plan.steps,
-            start_step=progress.step,
-            seed=seed,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            workers=worker_count(config, accelerator),
-        )
+        loader = training.loader(train, shares)
         judge = None if validation is None else Predictor(validation, config, accelerator)
         saved = perf_counter()
         over = training.is_over(judge)
@@ -210,6 +198,22 @@ class Training:
             config=config,
             seed=seed,
             accelerator=to,
+        )
+
+    def loader(self, tiles: LabelledTiles, shares: Sequence[float]) -> Batches:
+        """This process's part of the batches that are still to come."""
+        return training_loader(
+            tiles,
+            augmentation(self.config.augment, tiles.side_px),
+            shares=shares,
+            batch=self.plan.batch,
+            steps_per_epoch=self.plan.steps_per_epoch,
+            steps=self.plan.steps,
+            start_step=self.progress.step,
+            seed=self.seed,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+            workers=worker_count(self.config, self.accelerator),
         )
 
     def step(self, images: Tensor, labels: Tensor) -> None:

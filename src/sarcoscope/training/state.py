@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Final
 
 import torch
@@ -13,6 +12,7 @@ from sarcoscope.core.errors import ArtifactError
 from sarcoscope.formats.atomic import replacing
 from sarcoscope.formats.history import Epoch, Timing
 from sarcoscope.metrics.classification import Scores
+from sarcoscope.networks.checkpoints import UNPICKLING_ERRORS
 
 CHECKPOINT_FILE: Final = "checkpoint.pt"
 _SCHEMA: Final = 1
@@ -84,7 +84,7 @@ def read_state(path: Path, key: str) -> Mapping[str, Any] | None:
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except UNPICKLING_ERRORS as error:
         raise ArtifactError(path, f"no checkpoint that can be read ({error})", _START_ANEW) from error
     if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
         raise ArtifactError(path, "no checkpoint of this version", _START_ANEW)
