@@ -52,7 +52,7 @@ def hear_every_interrupt() -> None:
     """Deliver again a Ctrl-C that Python drops because it came within a finaliser or a weak reference's callback."""
     others = sys.unraisablehook
 
-    def heard(unraisable: sys.UnraisableHookArgs, /) -> None:
+    def heard(unraisable: "sys.UnraisableHookArgs", /) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             _thread.interrupt_main()
         else:
