@@ -309,25 +309,6 @@ def test_training_without_its_extra_says_what_to_install(tmp_path: Path) -> None
     assert "training needs torch; in a checkout: pip install '.[train]'" in one_line_error(done)
 
 
-def test_an_interrupt_that_python_would_drop_is_heard() -> None:
-    program = """
-import os, signal
-from sarcoscope.cli.console import hear_every_interrupt
-class Finalised:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
-        for _ in range(1000): pass  # in which the signal is handled
-hear_every_interrupt()
-try:
-    Finalised()
-    for _ in range(1000): pass
-except KeyboardInterrupt:
-    print("heard")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("heard\n", "")
-
-
 def test_an_interrupt_keeps_what_is_finished(bundle: Bundle, tmp_path: Path) -> None:
     slides = [write_drawn(tmp_path / f"s{number}.svs", MIXED) for number in range(40)]
     out = tmp_path / "run"

@@ -4,9 +4,7 @@ Exit codes: 0 done; 1 some slides failed, others are done; 2 nothing could be do
 With --json, stdout holds exactly one object; everything else goes to stderr.
 """
 
-import _thread
 import json
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,19 +44,6 @@ def tell(message: str) -> None:
 def say(message: str) -> None:
     """A message to stdout, never wrapped or interpreted as markup."""
     out.print(clean(message), markup=False, soft_wrap=True)
-
-
-def hear_every_interrupt() -> None:
-    """Deliver again a Ctrl-C that Python drops because it came within a finaliser or a weak reference's callback."""
-    others = sys.unraisablehook
-
-    def heard(unraisable: "sys.UnraisableHookArgs", /) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            _thread.interrupt_main()
-        else:
-            others(unraisable)
-
-    sys.unraisablehook = heard
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from sarcoscope.cli import (
     train,
     tune,
 )
-from sarcoscope.cli.console import hear_every_interrupt, print_json, tell
+from sarcoscope.cli.console import print_json, tell
 
 app = typer.Typer(
     name="sarcoscope",
@@ -64,7 +64,6 @@ app.add_typer(phantom.app, name="phantom")
 
 def main() -> None:
     """Entry point of the console script. With --json, wrong usage is one object on stdout too."""
-    hear_every_interrupt()
     if "--json" not in sys.argv[1:]:
         app()
     try:
