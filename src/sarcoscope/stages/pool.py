@@ -56,9 +56,9 @@ def run_jobs(
 ) -> None:
     """Do all jobs, in this process where there is one worker or one job, else in as many spawned ones.
 
-    Where a process is ended from outside, the jobs that were at work are done again one at a time, after
-    `before_retry`, which shows whose fault it was; one that loses its process twice has `lost` for an error. The jobs
-    that were waiting then go on side by side. Errors of ours are told and the others go on; any other ends the run.
+    A job whose process is ended from outside is done once more, by itself when all others are done, after
+    `before_retry`; one that loses its process twice has `lost` for an error. Errors of ours are told and the others go
+    on; any other ends the run.
     """
     if workers == 1 or len(jobs) == 1:
         for job in jobs:
@@ -69,14 +69,11 @@ def run_jobs(
             else:
                 hears.finished(job, done)
         return
-    waiting = deque(jobs)
-    while waiting:
-        suspects = _in_pool(waiting, work, hears, min(workers, len(waiting)))
-        for job in suspects:
+    for job in _side_by_side(jobs, work, hears, min(workers, len(jobs))):
+        before_retry([job])
+        if _side_by_side([job], work, hears, 1):
             before_retry([job])
-            if _in_pool(deque([job]), work, hears, 1):
-                before_retry([job])
-                hears.failed(job, lost(job))
+            hears.failed(job, lost(job))
 
 
 class _Sent:
@@ -126,55 +123,95 @@ def _in_worker(work: Work[Job, Done], job: Job) -> Done:
     return done
 
 
-def _in_pool(waiting: deque[Job], work: Work[Job, Done], hears: Hears[Job, Done], workers: int) -> list[Job]:
-    """Do waiting jobs in worker processes until none is left, or a process was ended from outside.
+class _Worker:
+    """A process of its own, with its own ways to be heard and stopped: one that is killed spoils no other's.
 
-    Takes from `waiting` what it begins; returns what was at work when a process ended.
+    An executor of several processes that starts one while it notices the end of another can forget it (Python 3.11),
+    and the run would wait for it for ever.
     """
-    context = multiprocessing.get_context("spawn")
-    queue, stop = context.Queue(), context.Event()
-    broken: list[Job] = []
-    with closing(queue):
-        with _pool(context, workers, queue, stop) as pool:
-            running: dict[Future[Done], Job] = {}
-            while (waiting and not broken) or running:
-                while waiting and not broken and len(running) < workers:
-                    job = waiting.popleft()
-                    try:
-                        running[pool.submit(_in_worker, work, job)] = job
-                    except (BrokenProcessPool, OSError):  # the latter where a pool breaks while it starts a process
-                        broken.append(job)
-                finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                _drain(queue, hears)
-                for future in finished:
-                    job = running.pop(future)
-                    try:
-                        done = future.result()
-                    except BrokenProcessPool:
-                        broken.append(job)
-                    except SarcoscopeError as error:
-                        hears.failed(job, error)
-                    else:
-                        hears.finished(job, done)
-        _drain(queue, hears)  # the workers have ended, so that all they sent is there
-    return broken
+
+    def __init__(self, context: SpawnContext) -> None:
+        self._sent, self._stop = context.Queue(), context.Event()
+        initargs = (self._sent, self._stop)
+        self._process = ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=initargs)
+
+    def begin(self, work: Work[Job, Done], job: Job) -> Future[Done]:
+        """Its result to come. BrokenProcessPool where its process has ended, OSError where that ends as it starts."""
+        return self._process.submit(_in_worker, work, job)
+
+    def tell(self, hears: Hears[Any, Any]) -> None:
+        """Pass on how far it says it is."""
+        while True:
+            try:
+                planned, done = self._sent.get_nowait()
+            except Empty:
+                return
+            hears.advanced(planned, done)
+
+    def stop(self) -> None:
+        """Ask it to end; what it is at, it leaves off."""
+        self._stop.set()
+
+    def end(self, hears: Hears[Any, Any]) -> None:
+        """Wait until it has ended, and pass on what it said last."""
+        self._process.shutdown(cancel_futures=True)
+        with closing(self._sent):
+            self.tell(hears)
+
+
+def _side_by_side(jobs: Sequence[Job], work: Work[Job, Done], hears: Hears[Job, Done], workers: int) -> list[Job]:
+    """Do jobs in so many processes, each one at a time; returns those whose process was ended from outside."""
+    waiting, lost = deque(jobs), list[Job]()
+    running: dict[Future[Done], tuple[Job, _Worker]] = {}
+    with _hiring(hears) as hire:
+        idle = [hire() for _ in range(workers)]
+        while waiting or running:
+            while waiting and idle:
+                job, worker = waiting.popleft(), idle.pop()
+                try:
+                    running[worker.begin(work, job)] = job, worker
+                except (BrokenProcessPool, OSError):
+                    lost.append(job)
+                    idle.append(hire())
+            finished, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for _, worker in running.values():
+                worker.tell(hears)
+            for future in finished:
+                job, worker = running.pop(future)
+                if _is_lost(future, job, hears):
+                    lost.append(job)
+                    worker = hire()
+                idle.append(worker)
+    return lost
+
+
+def _is_lost(future: Future[Done], job: Job, hears: Hears[Job, Done]) -> bool:
+    """Whether its process was ended; else what came of the job is told."""
+    try:
+        done = future.result()
+    except BrokenProcessPool:
+        return True
+    except SarcoscopeError as error:
+        hears.failed(job, error)
+    else:
+        hears.finished(job, done)
+    return False
 
 
 @contextmanager
-def _pool(context: SpawnContext, workers: int, queue: Any, stop: Any) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes, told to stop where the block ends early."""
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(queue, stop))
+def _hiring(hears: Hears[Any, Any]) -> Iterator[Callable[[], _Worker]]:
+    """Makes workers, whose processes begin with their first job and end with the block."""
+    context = multiprocessing.get_context("spawn")
+    hired: list[_Worker] = []
+
+    def hire() -> _Worker:
+        hired.append(_Worker(context))
+        return hired[-1]
+
     try:
-        yield pool
+        yield hire
     finally:
-        stop.set()  # heard by what is still at work, which is nothing where the block came to its end
-        pool.shutdown(cancel_futures=True)
-
-
-def _drain(queue: Any, hears: Hears[Any, Any]) -> None:
-    while True:
-        try:
-            planned, done = queue.get_nowait()
-        except Empty:
-            return
-        hears.advanced(planned, done)
+        for worker in hired:
+            worker.stop()
+        for worker in hired:
+            worker.end(hears)
