@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from sarcoscope.formats.history import Epoch, Timing
 from sarcoscope.metrics.classification import scores
 from sarcoscope.networks.compact import CompactNet
 from sarcoscope.training.devices import make_accelerator
-from sarcoscope.training.fit import Fitted, fit
+from sarcoscope.training.fit import Fitted
+from sarcoscope.training.fit import fit as fit_drawn
 from sarcoscope.training.predict import Predictor
 from sarcoscope.training.schedule import Plan
 from sarcoscope.training.state import Progress
@@ -37,6 +39,9 @@ CONFIG = TrainConfig(
     optimiser=OptimiserConfig(learning_rate=4e-3, backbone=1.0),
     device="cpu",
 )
+
+
+fit = partial(fit_drawn, drawn=(0.5, 0.5))
 
 
 def dotted(count: int, seed: int, px: int = 64) -> TileSet:
@@ -145,6 +150,13 @@ def test_what_was_stopped_anywhere_goes_on_as_if_it_had_not_been(tmp_path: Path,
     assert found.best == expected.best
     for name, value in expected_network.state_dict().items():
         assert torch.equal(network.state_dict()[name], value), name
+
+
+def test_a_metric_that_the_validation_tiles_cannot_give_is_named_after_one_epoch() -> None:
+    tiles = dotted(16, 2)
+    one_class = TileSet(tiles.tiles[::2], tiles.labels[::2])
+    with pytest.raises(TrainingError, match="validation tiles give no tile_macro_auc, by which"):
+        fit(compact(), dotted(16, 1), one_class, replace(CONFIG, metric="tile_macro_auc"))
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:

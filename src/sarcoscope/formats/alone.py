@@ -7,24 +7,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from sarcoscope.core.errors import SarcoscopeError
 from sarcoscope.formats.atomic import writing
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Hold the lock file beside `path`; the system lets go of it when a process ends, however it ends.
+    """Hold the lock file beside `path`, once it is free; the system lets go of it when a process ends, however it ends.
 
     Raises ArtifactError where the lock file cannot be written.
     """
-    real = Path(os.path.realpath(path))
-    lock = real.with_name(f".{real.name}.lock")
-    with writing(path):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("a+b")
-    with file:
+    with _lock_file(path) as file:
         with writing(path):
             _lock(file)
         yield
+
+
+@contextmanager
+def alone_at_once(path: Path, busy: SarcoscopeError) -> Iterator[None]:
+    """As `alone`, but where another process holds it, raises `busy` instead of waiting."""
+    with _lock_file(path) as file:
+        if not _lock_at_once(file):
+            raise busy
+        yield
+
+
+def _lock_file(path: Path) -> IO[bytes]:
+    real = Path(os.path.realpath(path))
+    lock = real.with_name(f".{real.name}.lock")
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return lock.open("a+b")
 
 
 if sys.platform == "win32":
@@ -34,7 +47,7 @@ if sys.platform == "win32":
         file.seek(0)
         msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
 
-    def lock_at_once(file: IO[bytes]) -> bool:
+    def _lock_at_once(file: IO[bytes]) -> bool:
         """Lock a file that is open for writing until it is closed; False where another process holds it."""
         file.seek(0)
         try:
@@ -48,7 +61,7 @@ else:
     def _lock(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
-    def lock_at_once(file: IO[bytes]) -> bool:
+    def _lock_at_once(file: IO[bytes]) -> bool:
         """Lock a file that is open for writing until it is closed; False where another process holds it."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -93,7 +93,6 @@ class OnnxCheck(_Part):
     """Largest difference of a probability."""
     tiles: int = Field(ge=1)
     """On so many tiles."""
-    opset: int | None = None
 
 
 class MemberProvenance(_Part):
@@ -168,8 +167,6 @@ class MemberRecord(_Part):
     """What the config left open, as it was settled."""
     metrics: dict[Part, dict[str, int | float | None]]
     """None where there is no answer."""
-    intervals: dict[Part, dict[str, tuple[float, float]]] = {}
-    """95 % intervals of some of them."""
     best_epoch: int = Field(ge=1)
     """Whose weights were kept."""
     epochs: int = Field(ge=1)

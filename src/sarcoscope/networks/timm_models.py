@@ -3,7 +3,6 @@
 import difflib
 from dataclasses import asdict
 from functools import partial
-from pickle import UnpicklingError
 from typing import Any, Final
 
 import timm
@@ -13,15 +12,13 @@ from timm.models import load_model_config_from_hf, split_model_name_tag
 from torch import nn
 
 from sarcoscope.core.errors import InputError
+from sarcoscope.networks.checkpoints import UNPICKLING_ERRORS
 from sarcoscope.networks.timm_network import TimmNetwork
 
 HUB_PREFIX: Final = "hf-hub:"
 _FOREIGN: Final = (AssertionError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 """What timm's networks raise for a side or an argument that they cannot take."""
-_HUB_ERRORS: Final = (
-    *(EntryNotFoundError, HTTPError, OSError),  # nothing there, no answer, no network
-    *(KeyError, RuntimeError, SafetensorError, TypeError, UnpicklingError, ValueError),  # another thing lies there
-)
+_HUB_ERRORS: Final = (EntryNotFoundError, HTTPError, SafetensorError, *UNPICKLING_ERRORS)
 """What the hub's client and timm raise for a network or weights that cannot be had."""
 _UNITS: Final = (14, 16, 32)
 """Sides that are a multiple of one of these fit nearly all networks."""

@@ -68,7 +68,7 @@ def rows(
     varied = [vary(tile, every, seed + place) for place, tile in enumerate(plain)]
     yield from ((as_rgb(tile), f"{name}\nall of it, as drawn") for tile, name in zip(varied, names, strict=True))
     if max(config.mix.mixup, config.mix.cutmix) > 0 < config.mix.chance:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             mix = mixer(replace(config.mix, chance=1.0), len(chosen.classes))
             images, targets = mix(torch.stack(varied).float(), torch.from_numpy(tiles.labels[picked]))

@@ -7,19 +7,18 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from sarcoscope.core.errors import ArtifactError, InputError, SlideReadError, shown
-from sarcoscope.formats.alone import lock_at_once
+from sarcoscope.formats.alone import alone_at_once
 from sarcoscope.formats.atomic import writing
 from sarcoscope.slides.file_bytes import FileBytes
 
 _DRAFT: Final = re.compile(r"\.(.+)-[0-9a-f]{32}\.part(.*)", re.DOTALL)
 """The name of a draft, here and in `formats.atomic`: stem and suffix of its output."""
-_RUN_LOCK: Final = ".run.lock"
 _SAMPLE_BYTES: Final = 64 * 1024
 _SAMPLES: Final = 64
 
@@ -70,19 +69,13 @@ def reading(path: Path) -> Iterator[None]:
         raise SlideReadError(path, f"cannot be read ({error.strerror})", "check the drive, copy it again") from error
 
 
-@contextmanager
-def only_run(folder: Path) -> Iterator[None]:
+def only_run(folder: Path) -> AbstractContextManager[None]:
     """Hold a run folder; InputError where another run holds it. The system lets go of it with the process.
 
-    By a lock on a file in it, which network drives keep, too.
+    By a lock on a file in it, .run.lock, which network drives keep, too.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _RUN_LOCK).open("a+b")
-    with file:
-        if not lock_at_once(file):
-            raise InputError(f"another run is at work in {shown(folder)}", "wait for it, or give another --out")
-        yield
+    busy = InputError(f"another run is at work in {shown(folder)}", "wait for it, or give another --out")
+    return alone_at_once(folder / "run", busy)
 
 
 @contextmanager

@@ -97,10 +97,19 @@ def train_phantom_bundle(config: PhantomBundleConfig, say: Say = lambda _text: N
     }
     train, validation = (_tile_set(specs, config, config.work / name, say) for name, specs in cohorts.items())
     seed, accelerator = config.recipe.seeds[0], make_accelerator(config.recipe)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = CompactNet(len(CLASSES), dropout=config.recipe.network.dropout)
-    fitted = fit(network, train, validation, config.recipe, seed=seed, accelerator=accelerator, listener=_Told(say))
+    fitted = fit(
+        network,
+        train,
+        validation,
+        config.recipe,
+        drawn=(1 / len(CLASSES),) * len(CLASSES),
+        seed=seed,
+        accelerator=accelerator,
+        listener=_Told(say),
+    )
     probabilities = Predictor(validation, config.recipe, accelerator)(network)
     found = scores(validation.labels, probabilities, validation.slides)
     member = config.out / "members" / "compact-20x"

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, s
 from sarcoscope.core.training import HUB, NO_WEIGHTS, TrainConfig
 from sarcoscope.data.indexed_tiles import IndexedTiles
 from sarcoscope.diagnosis.fusion import Probabilities
-from sarcoscope.formats.alone import lock_at_once
+from sarcoscope.formats.alone import alone_at_once
 from sarcoscope.formats.atomic import as_json, remove, writing
 from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, Epoch, Timing, write_history, write_timings
@@ -315,17 +315,10 @@ def begin_folder(folder: Path, *, force: bool) -> None:
     remove_all_drafts(folder)
 
 
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> AbstractContextManager[None]:
     """Hold a member against other processes. ArtifactError where one is at it."""
-    lock = folder.with_name(f".{folder.name}.lock")
-    with writing(lock):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("a+b")
-    with file:
-        if not lock_at_once(file):
-            raise ArtifactError(folder, "is being trained by another process", "wait for it, or give another --name")
-        yield
+    busy = ArtifactError(folder, "is being trained by another process", "wait for it, or give another --name")
+    return alone_at_once(folder, busy)
 
 
 class Recorder:

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -78,7 +78,7 @@ def running_mean(network: CamNetwork, plan: Plan) -> AveragedModel:
 
 
 @contextmanager
-def reproducible(config: TrainConfig) -> Iterator[None]:
+def reproducible(config: TrainConfig, accelerator: Accelerator) -> Iterator[None]:
     """A training's own random numbers and settings of torch; before and after it the process's."""
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if config.deterministic:
@@ -86,7 +86,8 @@ def reproducible(config: TrainConfig) -> Iterator[None]:
     try:
         torch.use_deterministic_algorithms(config.deterministic)
         torch.backends.cudnn.benchmark = not config.deterministic
-        with torch.random.fork_rng():
+        device = accelerator.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield
     finally:
         torch.use_deterministic_algorithms(before[0])
@@ -104,6 +105,14 @@ def named_errors(config: TrainConfig, plan: Plan) -> Iterator[None]:
         problem = f"out of memory with {config.network.name} and a batch of {plan.batch}"
         advice = f"set length.accumulate: {2 * config.length.accumulate}, or a smaller length.batch or side_px"
         raise TrainingError(problem, advice) from error
+
+
+def own_gpus(accelerator: Accelerator) -> tuple[str, ...]:
+    """UUIDs, as NVML writes them, of the NVIDIA GPUs that all processes train on; none on a CPU."""
+    if accelerator.device.type != "cuda" or torch.version.hip:
+        return ()
+    own = f"GPU-{torch.cuda.get_device_properties(accelerator.device).uuid}"
+    return tuple(sorted(set(gather_object([own]))))
 
 
 def memory_mb(accelerator: Accelerator) -> float:

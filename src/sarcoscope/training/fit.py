@@ -91,8 +91,8 @@ def fit(
     validation: LabelledTiles | None,
     config: TrainConfig,
     *,
+    drawn: Sequence[float],
     seed: int = 0,
-    drawn: tuple[float, ...] | None = None,
     checkpoint: Path | None = None,
     key: str = "",
     accelerator: Accelerator | None = None,
@@ -100,15 +100,14 @@ def fit(
 ) -> Fitted:
     """Fit in place; the network is left with the best epoch's weights, or without validation the last one's.
 
-    `drawn` are the shares of each class among the tiles drawn, (C,), even where left out. From the file `checkpoint` a
+    `drawn` are the shares of each class among the tiles drawn, (C,). From the file `checkpoint` a
     killed training goes on, if `key`, which stands for all that it depends on, is the same. Raises TrainingError, and
     SlideError for a tile that cannot be read.
     """
     accelerator = accelerator or make_accelerator(config)
-    shares = drawn or (1 / network.head.out_features,) * network.head.out_features
-    with reproducible(config):
+    with reproducible(config, accelerator):
         training = Training.begin(
-            network, settle(len(train.labels), config.length), config, shares, accelerator, seed=seed
+            network, settle(len(train.labels), config.length), config, drawn, accelerator, seed=seed
         )
         earlier = None if checkpoint is None else read_state(checkpoint, key)
         if earlier:
@@ -116,7 +115,7 @@ def fit(
         plan, progress = training.plan, training.progress
         listener = listener if listener and accelerator.is_main_process else Silent()
         listener.began(plan, progress)
-        loader = training.loader(train, shares)
+        loader = training.loader(train, drawn)
         judge = None if validation is None else Predictor(validation, config, accelerator)
         saved = perf_counter()
         over = training.is_over(judge)
@@ -157,7 +156,7 @@ class Training:
     open: int = -1
     """Stages that are open in it."""
     pending: Tensor | None = None
-    """The last step's loss, (): looked at one step later, so that the GPU need not wait for the CPU."""
+    """Of the last step over all processes, (): looked at one step later, so that the GPU need not wait for the CPU."""
 
     @classmethod
     def begin(
@@ -174,7 +173,7 @@ class Training:
         if plan.batch % to.num_processes:
             problem = f"a batch of {plan.batch} tiles for {to.num_processes} processes"
             raise InputError(problem, "give a length.batch that they can share evenly")
-        network.to(to.device)
+        network.to(to.device).eval()  # the first step puts into training mode what is open
         if config.channels_last:
             network.to(memory_format=torch.channels_last)
         if config.compile:
@@ -224,7 +223,8 @@ class Training:
             self.open = opened(epoch, self.openings)
             open_stages(self.network, self.open)
             self.model = shared(self.network, self.accelerator)
-        train_mode(self.network, train_batch_norm=config.unfreeze.train_batch_norm)
+        if not self.network.training:
+            train_mode(self.network, train_batch_norm=config.unfreeze.train_batch_norm)
         factor = cosine(progress.step, self.plan.steps, config.optimiser.warm_up)
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * factor
@@ -250,7 +250,7 @@ class Training:
             if self.mean is not None:
                 self.mean.update_parameters(self.network)
         self._look_at_loss()
-        self.pending = loss
+        self.pending = self.accelerator.reduce(loss, "mean")  # so that all processes see the same one, and end as one
         progress.step += 1
         progress.seconds += perf_counter() - begin
 
@@ -265,6 +265,9 @@ class Training:
             with named_errors(config, self.plan), lost_workers_named():
                 probabilities = validation(kept)
             judged = scores(validation.tiles.labels, probabilities, validation.tiles.slides)
+            if getattr(judged, config.metric) is None:
+                problem = f"validation tiles give no {config.metric}, by which the best epoch is chosen"
+                raise TrainingError(problem, "choose another `metric`, or split so that every class validates")
         best = progress.history[progress.best - 1].validation if progress.best else None
         number = len(progress.history) + 1
         if judged is None or better(judged, best, config.metric):
@@ -274,7 +277,7 @@ class Training:
                 number=number,
                 step=progress.step,
                 images=progress.step * self.plan.batch,
-                loss=self._mean_loss(),
+                loss=progress.loss / self.plan.steps_per_epoch,
                 learning_rate=max(group["lr"] for group in self.optimiser.param_groups),
                 open_stages=self.open,
                 mixed=mixes(number - 1, self.plan.epochs, config.mix.off_last),
@@ -292,6 +295,7 @@ class Training:
             )
         )
         progress.loss = progress.seconds = progress.waited = 0.0
+        self.network.eval()  # until the next step, which puts into training mode what is open then
 
     def is_over(self, validation: Predictor | None) -> bool:
         """Whether the last step is done, or nothing got better for so long, counted from when all stages are open."""
@@ -334,11 +338,6 @@ class Training:
             rate = self.config.optimiser.learning_rate
             raise TrainingError(problem, f"lower optimiser.learning_rate ({rate:g}), or set precision: fp32")
         self.progress.loss += loss
-
-    def _mean_loss(self) -> float:
-        """Of the epoch, over all processes."""
-        own = torch.tensor(self.progress.loss / self.plan.steps_per_epoch, device=self.accelerator.device)
-        return float(self.accelerator.reduce(own.float(), "mean"))
 
 
 def waited_for(loader: Iterable[tuple[Tensor, Tensor]], progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
