@@ -116,7 +116,7 @@ def test_an_error_is_one_object_where_asked(tiles: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"workers": -1}, "workers -1; give a whole number from 0"),
+        ({"workers": -1}, "workers -1; give 0 or more"),
         ({"folds": ("fold9",)}, "no repetition 'fold9' in the split; there are: part"),
         ({"name": "a b"}, "name 'a b' of a member; give letters"),
         ({"network": NetworkConfig(name="compact")}, "there are no pretrained weights of compact; give --weights FILE"),

@@ -88,7 +88,7 @@ def test_nothing_of_the_machine_goes_along(run: Path, tmp_path: Path) -> None:
         ("side_px", 32, "side_px of .*m-seed1 is 32, of .*m-seed0 64"),
         ("classes", ["UPS", "OTHER"], "classes of"),
         ("validation_mpp", 1.0, "validation_mpp of"),
-        ("name", "m-seed0", "two members are called"),
+        ("name", "m-seed0", "2 members are called m-seed0"),
     ],
 )
 def test_members_that_do_not_go_together_are_refused(

@@ -511,13 +511,18 @@ def test_a_member_depends_on_its_tiles(tmp_path: Path, change: Callable[[Path], 
     assert key() != before
 
 
-def test_a_member_depends_on_its_recipe_and_not_on_how_it_is_run(whole: Whole) -> None:
+def test_a_member_depends_on_its_recipe_and_not_on_how_it_is_run(whole: Whole, tmp_path: Path) -> None:
     def key(seed: int = 0, **values: Any) -> str:
         config = replace(whole.config, **values)
         return key_of(config, Asked(name="m", fold="", seed=seed), choose_tiles(whole.run, "", config))
 
     assert key(workers=4, cache_mb=0, checkpoint_minutes=1.0, trackers=("mlflow",), name="x", seeds=(1, 2)) == key()
     file = str(whole.folder / "weights.safetensors")
+    moved = str(shutil.copy(file, tmp_path / "moved.safetensors"))
+    at_file, at_moved = (key(network=NetworkConfig(name="compact", weights=where)) for where in (file, moved))
+    assert at_file == at_moved
+    (mpp,) = choose_tiles(whole.run, "", whole.config).mpp
+    assert key(mpp=(mpp,), validation_mpp=mpp, classes=("A", "B", "C")) == key()
     others: list[Mapping[str, Any]] = [
         {"seed": 1},
         {"length": LengthConfig(epochs=4)},

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarcoscope.core.errors import InputError
+from sarcoscope.core.training import TrainConfig
+from sarcoscope.training.devices import make_accelerator, own_gpus
 from sarcoscope.training.energy import Energy, EnergyMeter, spent
 
 WH = 3_600_000_000
@@ -183,7 +185,7 @@ def test_a_gpu_without_the_library_says_what_is_missing(tmp_path: Path, monkeypa
 
 
 def test_this_machine_is_measured_or_says_why_not() -> None:
-    with EnergyMeter() as meter:
+    with EnergyMeter(own_gpus(make_accelerator(TrainConfig()))) as meter:
         sum(range(100_000))
     assert (meter.result.watt_hours is None) == bool(not meter.result.of)
     assert meter.result.watt_hours is None or meter.result.watt_hours >= 0

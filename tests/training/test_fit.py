@@ -166,7 +166,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="another config, other tiles or other weights"):
         fit(compact(), dotted(16, 1), None, config, checkpoint=checkpoint, key="other")
     checkpoint.write_bytes(b"no checkpoint")
-    with pytest.raises(ArtifactError, match=r"checkpoint\.pt: no checkpoint that can be read"):
+    with pytest.raises(ArtifactError, match=r"checkpoint\.pt: damaged: it is no checkpoint that can be read; "):
         fit(compact(), dotted(16, 1), None, config, checkpoint=checkpoint, key="one")
 
 
@@ -273,6 +273,7 @@ def test_a_batch_that_processes_cannot_share_is_refused() -> None:
     class Three:
         """What is asked of the accelerator before anything else."""
 
+        device = torch.device("cpu")
         num_processes = 3
         process_index = 0
 

@@ -25,6 +25,8 @@ PRECISIONS: Final = ("auto", "fp32", "bf16")
 BALANCES: Final = ("multipliers", "even", "none")
 HUB: Final = "hub"
 NO_WEIGHTS: Final = "none"
+OF_NO_EFFECT: Final = ("run", "workers", "cache_mb", "checkpoint_minutes", "trackers")
+"""What of a `TrainConfig` changes nothing about what is learnt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,28 +241,27 @@ class TrainConfig:
     workers: int | None = None
     """Processes that read and vary tiles; None: none on a CPU, on a GPU one a core, 16 at most."""
     cache_mb: int = 2048
-    """Memory for decoded tiles, where all of them fit; else they are read anew each time."""
+    """Memory of a training process for decoded tiles: training tiles first, then those of other parts, where all of a
+    part fit; else they are read anew each time."""
     checkpoint_minutes: float = 10.0
     """At least so often, and after each epoch, the state is written from which a killed training goes on."""
     trackers: tuple[str, ...] = ("tensorboard", "mlflow")
     """Those of them that are installed are told of each epoch."""
 
     def __post_init__(self) -> None:
-        if self.metric not in VALIDATION_METRICS:
-            raise InputError(f"unknown metric {self.metric!r}", f"give one of {', '.join(VALIDATION_METRICS)}")
-        if self.normalise not in {"none", *METHODS}:
-            raise InputError(f"unknown normalisation {self.normalise!r}", f"give none, {', '.join(METHODS)}")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"unknown precision {self.precision!r}", f"give {', '.join(PRECISIONS)}")
+        choices = {"metric": VALIDATION_METRICS, "normalise": ("none", *METHODS), "precision": PRECISIONS}
+        for name, known in choices.items():
+            if (given := getattr(self, name)) not in known:
+                raise InputError(f"unknown {name} {given!r}", f"give {', '.join(known)}")
         if self.device not in {"auto", "cpu"}:
             raise InputError(f"unknown device {self.device!r}", "give auto or cpu; CUDA_VISIBLE_DEVICES picks a GPU")
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) != len(self.seeds):
             raise InputError(f"seeds {list(self.seeds)}", "give whole numbers from 0, each once")
         if len(set(self.classes)) != len(self.classes):
             raise InputError("a class named twice", "correct `classes`")
-        if min(self.cache_mb, self.checkpoint_minutes) < 0:
-            problem = f"cache_mb {self.cache_mb}, checkpoint_minutes {self.checkpoint_minutes}"
-            raise InputError(problem, "give 0 or more")
+        for name in ("workers", "cache_mb", "checkpoint_minutes"):
+            if (getattr(self, name) or 0) < 0:
+                raise InputError(f"{name} {getattr(self, name)}", "give 0 or more")
         if self.side_px is not None and self.side_px < 16:
             raise InputError(f"side_px {self.side_px}", "give at least 16")
         if unknown := sorted(set(self.trackers) - {"tensorboard", "mlflow"}):

@@ -45,7 +45,7 @@ class IndexedTiles(LabelledTiles):
         *,
         look: Look | None = None,
         side_px: int | None = None,
-        cache_mb: int = 0,
+        cache_mb: float = 0,
     ) -> None:
         """All rows of `table`, which is like `stages.tile_sets.tile_table`; `classes` are labels in order.
 
@@ -80,6 +80,11 @@ class IndexedTiles(LabelledTiles):
     @override
     def side_px(self) -> int:
         return self._side_px
+
+    @property
+    def cached_mb(self) -> float:
+        """Of `cache_mb`, what is kept free for its decoded tiles; 0 where they do not all fit."""
+        return 0.0 if self._kept is None else self._kept.px.nbytes / 1e6
 
     @override
     def read(self, index: int) -> Rgb:
@@ -154,7 +159,7 @@ class _Kept:
     """(N,) bool."""
 
 
-def _kept(count: int, side_px: int, most_mb: int) -> _Kept | None:
+def _kept(count: int, side_px: int, most_mb: float) -> _Kept | None:
     """Room for so many tiles; None where they do not fit into `most_mb`, or not into half of the shared memory left."""
     size = count * side_px * side_px * 3
     left = shutil.disk_usage(_SHARED).free if _SHARED.is_dir() else 2 * size

@@ -2,6 +2,7 @@
 
 import colorsys
 import shutil
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from sarcoscope.formats.bundle import (
     write_bundle,
 )
 from sarcoscope.formats.member import MemberRecord, read_member
+from sarcoscope.stages.outputs import replacing_folder
 
 PALETTE: Final = ("#56b4e9", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#7f6a00", "#5b636c")
 """After Okabe and Ito 2008: colours that colour-blind readers tell apart."""
@@ -59,11 +61,17 @@ def make_bundle(ask: BundleAsk) -> Bundle:
     """Write the bundle and open it. Raises InputError where members do not go together, ArtifactError."""
     records = [read_member(folder, check_files=True) for folder in ask.members]
     _check(ask, records)
-    if ask.out.exists() and any(ask.out.iterdir()):
+    if ask.out.exists() and not (ask.out.is_dir() and not any(ask.out.iterdir())):
         raise ArtifactError(ask.out, "is there already", "give another --out")
+    with replacing_folder(ask.out) as draft:
+        members = [_member(folder, record, draft) for folder, record in zip(ask.members, records, strict=True)]
+        write_bundle(draft, _manifest(ask, records, members))
+    return read_bundle(ask.out)
+
+
+def _manifest(ask: BundleAsk, records: Sequence[MemberRecord], members: Sequence[BundleMember]) -> BundleManifest:
     first = records[0]
-    members = [_member(folder, record, ask.out) for folder, record in zip(ask.members, records, strict=True)]
-    manifest = BundleManifest(
+    return BundleManifest(
         name=ask.name or ask.out.resolve().name,
         version=ask.version,
         synthetic=any(record.synthetic for record in records),
@@ -75,7 +83,6 @@ def make_bundle(ask: BundleAsk) -> Bundle:
         rules=SlideRules(minimum_tiles=ask.minimum_tiles),
         provenance=_provenance(records),
     )
-    return write_bundle(ask.out, manifest)
 
 
 def classes_of(codes: Sequence[str], names: Mapping[str, str]) -> tuple[BundleClass, ...]:
@@ -112,9 +119,9 @@ def _check(ask: BundleAsk, records: Sequence[MemberRecord]) -> None:
             if own != other:
                 problem = f"{what} of {shown(folder)} is {own}, of {shown(ask.members[0])} {other}"
                 raise InputError(problem, "members of a bundle read the same tiles")
-    names = [record.name for record in records]
-    if len(set(names)) != len(names):
-        raise InputError(f"two members are called {names[0]}", "train them under names of their own")
+    name, times = Counter(record.name for record in records).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{times} members are called {name}", "train them under names of their own")
     if strange := sorted(set(ask.names) - set(first.classes)):
         raise InputError(f"no class {strange[0]!r}", f"the classes are {', '.join(first.classes)}")
 

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError, InputError, SarcoscopeError, shown
-from sarcoscope.core.training import HUB, NO_WEIGHTS, TrainConfig
+from sarcoscope.core.training import HUB, NO_WEIGHTS, OF_NO_EFFECT, TrainConfig
 from sarcoscope.data.indexed_tiles import IndexedTiles
 from sarcoscope.diagnosis.fusion import Probabilities
 from sarcoscope.formats.alone import alone_at_once
@@ -31,17 +31,17 @@ from sarcoscope.stages.outputs import remove_all_drafts
 from sarcoscope.stages.train_member import Trained, write_trained
 from sarcoscope.stages.train_names import member_name
 from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles, folds_of
-from sarcoscope.training.devices import make_accelerator
+from sarcoscope.training.devices import make_accelerator, own_gpus
 from sarcoscope.training.energy import Energy, EnergyMeter
 from sarcoscope.training.fit import Fitted, Listener, fit
 from sarcoscope.training.predict import Predictor
-from sarcoscope.training.schedule import Plan
+from sarcoscope.training.schedule import Plan, settle
 from sarcoscope.training.state import CHECKPOINT_FILE, Progress
 from sarcoscope.training.trackers import Trackers
 
 MEMBERS: Final = "members"
-_OWN: Final = ("run", "name", "folds", "seeds", "workers", "cache_mb", "checkpoint_minutes", "trackers")
-"""Of the config, what changes nothing about the result of one member, or stands in its key by itself."""
+_OWN: Final = (*OF_NO_EFFECT, "name", "folds", "seeds", "classes", "mpp", "validation_mpp", "length")
+"""Of the config, what changes nothing about the result of one member, or stands in its key as it was settled."""
 _PLACE: Final = ("left_l0", "top_l0", "width_l0", "height_l0")
 _OF_A_TILE: Final = ("part", "slide", "tile", "label", "file", "mpp", *_PLACE, "phash")
 """What of the index a member depends on; the hash stands for the px, which may change under the same name."""
@@ -198,7 +198,8 @@ def learn(
     listener.tiles_chosen(chosen, [*weights.lines(), *chosen.notes])
     about = {"member": asked.name, "fold": asked.fold, "seed": asked.seed, **as_json(asdict(config))}
     trackers = config.trackers if accelerator.is_main_process else ()
-    with Recorder(folder, asked.name, trackers, about, listener) as recorder, EnergyMeter() as meter:
+    gpus = own_gpus(accelerator)
+    with Recorder(folder, asked.name, trackers, about, listener) as recorder, EnergyMeter(gpus) as meter:
         fitted = fit(
             network,
             tiles[Part.TRAIN],
@@ -229,7 +230,7 @@ def first_network(
     config: TrainConfig, asked: Asked, chosen: TrainTiles, side_px: int
 ) -> tuple[CamNetwork, WeightsReport]:
     """The network as a training begins with it. Raises InputError."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(asked.seed)  # the head begins at random
         return build_network(config.network, len(chosen.classes), side_px)
 
@@ -269,14 +270,20 @@ def judged(
 
 
 def key_of(config: TrainConfig, asked: Asked, chosen: TrainTiles) -> str:
-    """Hash of all that a member depends on: config, seed, tiles and their labels, target, weights' file."""
+    """Hash of all that a member depends on: recipe, seed, tiles and their labels, target, what its weights file holds.
+
+    Where files lie is no part of it.
+    """
     rows = pl.concat([table.with_columns(part=pl.lit(str(part))) for part, table in chosen.tables.items()])
-    digest = hashlib.sha256(rows.select(*_OF_A_TILE).sort(_OF_A_TILE).write_csv().encode())
+    digest = hashlib.sha256(rows.select(*_OF_A_TILE).write_csv().encode())
     asked_for = {name: value for name, value in asdict(config).items() if name not in _OWN}
-    weights = config.network.weights
+    weights = asked_for["network"].pop("weights")
+    tiles = chosen.tables[Part.TRAIN].height
     about = {
         "config": asked_for,
+        "length": {**asdict(settle(tiles, config.length)), "accumulate": config.length.accumulate},
         "classes": chosen.classes,
+        "mpp": (chosen.mpp, chosen.validation_mpp),
         "shares": chosen.shares,
         "seed": asked.seed,
         "target": None if chosen.look is None else asdict(chosen.look.target),

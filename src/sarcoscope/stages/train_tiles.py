@@ -59,13 +59,14 @@ class TrainTiles:
     def opened(self, config: TrainConfig, parts: Sequence[Part] = USED) -> dict[Part, IndexedTiles]:
         """The tiles of those parts that have any; of other parts no px is ever read."""
         found: dict[Part, IndexedTiles] = {}
-        side_px = config.side_px
+        side_px, cache_mb = config.side_px, float(config.cache_mb)
         for part in parts:
             if not (table := self.tables[part]).is_empty():
                 found[part] = IndexedTiles(
-                    Path(config.run), table, self.classes, look=self.look, side_px=side_px, cache_mb=config.cache_mb
+                    Path(config.run), table, self.classes, look=self.look, side_px=side_px, cache_mb=cache_mb
                 )
                 side_px = found[part].side_px  # that of training tiles, which come first, is that of all
+                cache_mb -= found[part].cached_mb
         return found
 
 
@@ -81,7 +82,7 @@ def folds_of(run: Path, asked: Sequence[str]) -> tuple[str, ...]:
 
 def choose_tiles(run: Path, fold: str, config: TrainConfig) -> TrainTiles:
     """Raises InputError, TrainingError and ArtifactError, each saying what to do."""
-    table = usable(tile_table(run, fold))
+    table = usable(tile_table(run, fold)).sort("slide", "tile", "mpp")
     mpp, validation_mpp = _scales(table, config)
     train_scale = pl.any_horizontal(pl.lit(value=False), *((pl.col("mpp") - one).abs() < 1e-6 for one in mpp))
     other_scale = (pl.col("mpp") - validation_mpp).abs() < 1e-6

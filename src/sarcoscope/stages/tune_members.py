@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError, SarcoscopeError
+from sarcoscope.core.training import OF_NO_EFFECT
 from sarcoscope.core.tuning import Trial, ranked
 from sarcoscope.data.indexed_tiles import IndexedTiles
 from sarcoscope.formats.atomic import writing
@@ -66,8 +67,7 @@ def refuse_foreign(search: Search, trials: Sequence[Trial]) -> None:
 def _is_of(member: MemberRecord, search: Search, trial: Trial) -> bool:
     """Whether a member came of a trial, on whichever machine."""
     own, theirs = search.train_config(trial.values, member.config.name), member.config
-    of_no_effect = ("run", "workers", "cache_mb", "checkpoint_minutes", "trackers")
-    return replace(theirs, **{name: getattr(own, name) for name in of_no_effect}) == own
+    return replace(theirs, **{name: getattr(own, name) for name in OF_NO_EFFECT}) == own
 
 
 def write_members(search: Search, study: SharedStudy, listener: MemberListener) -> Kept:

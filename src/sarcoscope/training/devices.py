@@ -14,7 +14,7 @@ from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sarcoscope.core.errors import InputError, TrainingError
+from sarcoscope.core.errors import TrainingError
 from sarcoscope.core.training import TrainConfig
 from sarcoscope.networks.cam_network import CamNetwork
 from sarcoscope.training.schedule import Plan
@@ -37,8 +37,6 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 def worker_count(config: TrainConfig, accelerator: Accelerator) -> int:
     """Processes that read and vary tiles for this process; none on a CPU, which has its hands full. InputError."""
     if config.workers is not None:
-        if config.workers < 0:
-            raise InputError(f"workers {config.workers}", "give a whole number from 0")
         return config.workers
     if accelerator.device.type == "cpu":
         return 0

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import torch
-
 from sarcoscope.core.errors import InputError
 
 POWERCAP: Final = Path("/sys/class/powercap")
@@ -81,11 +79,9 @@ class Counter:
 class EnergyMeter:
     """Measures between the beginning and the end of its block; a thread of its own reads every half minute."""
 
-    def __init__(
-        self, gpus: Sequence[str] | None = None, *, powercap: Path = POWERCAP, every_s: float = _EVERY_S
-    ) -> None:
-        """`gpus` are UUIDs as NVML writes them, of the GPUs to measure; None for all that torch sees."""
-        self._gpus = visible_gpus() if gpus is None else tuple(gpus)
+    def __init__(self, gpus: Sequence[str], *, powercap: Path = POWERCAP, every_s: float = _EVERY_S) -> None:
+        """`gpus` are UUIDs as NVML writes them, of the GPUs to measure."""
+        self._gpus = tuple(gpus)
         self._powercap = powercap
         self._every_s = every_s
         self._counters: list[Counter] = []
@@ -129,13 +125,6 @@ class EnergyMeter:
             of=", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counts.items()),
             why_not="; ".join([*self._lacking, *lost]),
         )
-
-
-def visible_gpus() -> tuple[str, ...]:
-    """UUIDs of the NVIDIA GPUs that torch sees, as NVML writes them."""
-    if not torch.cuda.is_available() or torch.version.hip:
-        return ()
-    return tuple(f"GPU-{torch.cuda.get_device_properties(at).uuid}" for at in range(torch.cuda.device_count()))
 
 
 def gpu_counters(uuids: Sequence[str]) -> tuple[list[Counter], str]:

@@ -88,7 +88,7 @@ def read_state(path: Path, key: str) -> Mapping[str, Any] | None:
         problem = f"cannot be read ({' '.join(str(error).split()) or 'out of memory'})"
         raise ArtifactError(path, problem, "check the drive and the memory, then run again") from error
     except UNPICKLING_ERRORS as error:
-        raise ArtifactError(path, f"damaged: no checkpoint that can be read ({error})", _START_ANEW) from error
+        raise ArtifactError(path, "damaged: it is no checkpoint that can be read", _START_ANEW) from error
     if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
         raise ArtifactError(path, "no checkpoint of this version", _START_ANEW)
     if content["key"] != key:
