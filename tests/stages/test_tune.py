@@ -62,7 +62,7 @@ def study_of(config: TuneConfig, key: str = "k", total: int | None = None) -> Ab
     home = Path(config.train.run) / "tuning" / config.name
     return open_study(
         config.storage, config.name, key, lower=True, total=total or config.trials, home=home, seed=config.seed,
-        pruner=NopPruner(), anew=False,
+        pruner=NopPruner(),
     )  # fmt: skip
 
 
@@ -350,6 +350,52 @@ def test_a_trial_of_a_machine_that_is_silent_is_somebody_elses(run: Path) -> Non
         assert not [one for one in study.attempts if one.state is State.WAITING]
 
 
+def test_only_deaths_that_bring_a_trial_no_further_count(run: Path) -> None:
+    def dies(study: SharedStudy, reached: int) -> None:
+        asked = study.ask()
+        assert asked is not None
+        for epoch in range(1, reached + 1):
+            asked.report(0.5, epoch)
+        study.give_back(asked.number, again=True, died=True)
+
+    with study_of(tune_config(run)) as study:
+        for reached in (0, 1, 2, 2, 3, 3):  # as on machines that are taken away every now and then
+            dies(study, reached)
+            assert study.trials == []
+        dies(study, 3)
+        (given_up,) = study.trials
+        assert (given_up.state, given_up.reason) == (TrialState.FAILED, "its process died, 3 times")
+
+
+def test_a_process_that_dies_between_asking_and_beginning_is_noticed(run: Path) -> None:
+    with study_of(tune_config(run)) as study:
+        assert study.ask() is not None
+        with closing(sqlite3.connect(run / "tuning" / "tune.db")) as opened, opened:
+            opened.execute("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'")
+        study.revive()
+        assert [one.state for one in study.attempts] == [State.FAIL, State.WAITING]
+
+
+def test_a_search_at_which_another_machine_works_does_not_begin_anew(
+    searched: tuple[Path, TuneSummary, Hides], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(searched[0], tmp_path / "run"))
+    config = tune_config(run, trials=4, keep=2)
+    with study_of(config, key_of_search(prepare(config, Heard()))) as study:
+        asked = study.ask()
+        assert asked is not None
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr("platform.node", lambda: "another machine")
+            study.begin(asked)
+    with pytest.raises(InputError, match=r"another machine is at study tune in .*tune\.db, or was .* --name"):
+        tune(config, Heard(), force=True)
+    assert {file.name for file in (run / "tuning" / "tune" / "trial-0000").iterdir()} >= ENDED_FILES
+    with closing(sqlite3.connect(run / "tuning" / "tune.db")) as opened, opened:
+        opened.execute("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'")
+    summary = tune(replace(config, trials=1, keep=0), Heard(), force=True)
+    assert [one.number for one in summary.trials] == [0]
+
+
 def test_a_search_of_another_config_or_other_tiles_is_refused(
     searched: tuple[Path, TuneSummary, Hides], tmp_path: Path
 ) -> None:
@@ -407,14 +453,15 @@ def test_what_no_search_can_do_is_told_before_any_trial(run: Path, tmp_path: Pat
     assert not (run / "tuning" / "tune").exists()
 
 
-def test_a_tile_that_cannot_be_read_ends_the_search_and_not_the_trial(tmp_path: Path) -> None:
+def test_a_tile_that_cannot_be_read_ends_the_search_and_never_the_trial(tmp_path: Path) -> None:
     run = tile_run(tmp_path)
     config = tune_config(run, trials=1, search=SEARCHED_SHORTLY)
     tile = tmp_path / "tiles" / "A" / "sA0_0.png"
     content = tile.read_bytes()
     tile.write_bytes(b"words")
-    with pytest.raises(SlideError, match=r"sA0_0\.png"):
-        tune(config, Heard())
+    for _ in range(4):  # more often than a trial may kill its process
+        with pytest.raises(SlideError, match=r"sA0_0\.png"):
+            tune(config, Heard())
     tile.write_bytes(content)
     summary = tune(config, Heard())
     assert [(one.name, one.state) for one in summary.trials] == [("trial-0000", TrialState.COMPLETE)]

@@ -1,5 +1,6 @@
 """What is asked of a search over hyper-parameters (paper, section 1.3: tuned on validation over many runs)."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -189,7 +190,12 @@ def ranked(trials: Iterable[Trial], metric: str) -> list[Trial]:
     """
     sign = 1 if minimised(metric) else -1
     complete = [one for one in trials if one.state is TrialState.COMPLETE and one.value is not None]
-    return sorted(complete, key=lambda one: (sign * (one.value or 0.0), one.log_loss or 0.0, one.number))
+
+    def rank(one: Trial) -> tuple[float, float, int]:
+        log_loss = math.inf if one.log_loss is None else one.log_loss
+        return sign * (one.value or 0.0), log_loss, one.number
+
+    return sorted(complete, key=rank)
 
 
 def _ranges() -> list[str]:

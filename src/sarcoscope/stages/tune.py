@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -81,8 +82,6 @@ def tune(config: TuneConfig, listener: TuneListener, *, force: bool = False) -> 
     """
     search = prepare(config, listener)
     metric = config.train.metric
-    if force:
-        _clear(search)
     with open_study(
         config.storage,
         config.name,
@@ -92,7 +91,7 @@ def tune(config: TuneConfig, listener: TuneListener, *, force: bool = False) -> 
         home=search.home,
         seed=config.seed,
         pruner=pruner_of(search.plan, search.stages, config.train, prune=config.prune),
-        anew=force,
+        anew=partial(_clear, search) if force else None,
     ) as study:
         if not force:
             refuse_foreign(search, study.trials)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -22,7 +22,7 @@ from sarcoscope.formats.member import MEMBER_FILE, WEIGHTS_FILE, MemberRecord, r
 from sarcoscope.stages.outputs import remove_drafts, replacing_folder
 from sarcoscope.stages.train import MEMBERS, Learnt, alone_in, first_network, judged, key_of
 from sarcoscope.stages.train_member import write_trained
-from sarcoscope.stages.tune_study import SharedStudy, number_of, outcome_of
+from sarcoscope.stages.tune_study import SharedStudy, outcome_of
 from sarcoscope.stages.tune_trial import Search
 from sarcoscope.training.energy import Energy
 from sarcoscope.training.fit import Fitted
@@ -139,7 +139,7 @@ def _learnt(search: Search, study: SharedStudy, trial: Trial, folder: Path) -> L
     network.to(search.accelerator.device).eval()
     if config.channels_last:  # as it was trained: the last bits depend on it
         network.to(memory_format=torch.channels_last)
-    outcome = _outcome(study, trial)
+    outcome = outcome_of(trial.number, study.attempts)
     history, best = read_history(folder / HISTORY_FILE)
     return Learnt(
         network=network,
@@ -155,8 +155,3 @@ def _learnt(search: Search, study: SharedStudy, trial: Trial, folder: Path) -> L
         started=datetime.fromisoformat(outcome["started"]),
         trackers=tuple(outcome["trackers"]),
     )
-
-
-def _outcome(study: SharedStudy, trial: Trial) -> dict[str, Any]:
-    """What was written down of a complete trial."""
-    return next(found for one in study.attempts if number_of(one) == trial.number and (found := outcome_of(one)))

@@ -1,4 +1,4 @@
-"""The study of a search in its storage, on which several processes work; the only door to Optuna.
+"""The study of a search in its storage, on which several processes work.
 
 A trial counts unless it was given back: its process died or was interrupted, or it was one too many. One that was given
 back is put on the list again with its values and its number, under a new number of Optuna's. Which trials count follows
@@ -8,7 +8,7 @@ from the storage alone, so that processes on several machines do exactly as many
 import hashlib
 import platform
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +41,14 @@ BEAT_S: Final = 30
 GRACE_S: Final = 180
 """After so long without a beat, by the database's clock, its trial is somebody else's."""
 MOST_DEATHS: Final = 3
-"""A trial at which so many processes died is not begun again."""
+"""A trial at which so many processes died without coming further is not begun again."""
 FEWEST_FOR_IMPORTANCE: Final = 10
 _WAIT_S: Final = 60
 """For other processes that write into a SQLite file."""
 
 _KEY: Final = "sarcoscope"
-_FIRST, _DEATHS, _GIVEN_BACK, _HOST, _OUTCOME, _REASON = "first", "deaths", "given_back", "host", "outcome", "reason"
+_FIRST, _DEATHS, _REACHED, _GIVEN_BACK = "first", "deaths", "reached", "given_back"
+_HOST, _OUTCOME, _REASON = "host", "outcome", "reason"
 """What trials carry as user attributes."""
 
 
@@ -119,6 +120,7 @@ class SharedStudy:
         """A trial to train; None where another process took the last one meanwhile."""
         with quiet():
             trial = self.study.ask()
+            self.storage.record_heartbeat(self._id(trial.number))  # from now on its silence is noticed
         if place_of(trial.number, self.attempts) < self.total:
             return trial
         self.give_back(trial.number, again=False, died=False)
@@ -219,10 +221,20 @@ def place_of(number: int, attempts: Sequence[FrozenTrial]) -> int:
 
 def reason_of(one: FrozenTrial) -> str:
     """Why it was pruned or failed; empty for an attempt that was given back."""
-    died = one.state is State.FAIL and not one.user_attrs.get(_GIVEN_BACK)
-    if _REASON not in one.user_attrs and died and one.user_attrs.get(_DEATHS, 0) + 1 >= MOST_DEATHS:
+    if _REASON not in one.user_attrs and one.state is State.FAIL and deaths_of(one) >= MOST_DEATHS:
         return f"its process died, {MOST_DEATHS} times"
     return str(one.user_attrs.get(_REASON, ""))
+
+
+def reached(one: FrozenTrial) -> int:
+    """The last epoch that any attempt of the trial has reported."""
+    return max([int(one.user_attrs.get(_REACHED, 0)), *one.intermediate_values])
+
+
+def deaths_of(one: FrozenTrial) -> int:
+    """How many processes in a row, this failed attempt's among them, died at the trial without coming further."""
+    before = 0 if reached(one) > one.user_attrs.get(_REACHED, 0) else one.user_attrs.get(_DEATHS, 0)
+    return int(before) + (not one.user_attrs.get(_GIVEN_BACK))
 
 
 def number_of(one: FrozenTrial | AskedTrial) -> int:
@@ -237,10 +249,10 @@ def folder_name(one: FrozenTrial | AskedTrial) -> str:
 
 def begin_again(study: Study, one: FrozenTrial) -> None:
     """Put a trial on the list whose attempt failed, unless too many processes died of it."""
-    deaths = one.user_attrs.get(_DEATHS, 0) + (not one.user_attrs.get(_GIVEN_BACK))
+    deaths = deaths_of(one)
     if deaths >= MOST_DEATHS:
         return
-    attributes = {_FIRST: number_of(one), _DEATHS: deaths}
+    attributes = {_FIRST: number_of(one), _DEATHS: deaths, _REACHED: reached(one)}
     study.add_trial(
         create_trial(state=State.WAITING, params=one.params, distributions=one.distributions, user_attrs=attributes)
     )
@@ -265,9 +277,11 @@ def as_noun(one: FrozenTrial, *, lower: bool) -> Trial:
     )
 
 
-def outcome_of(one: FrozenTrial) -> dict[str, Any]:
-    """What was told of it besides its value."""
-    return dict(one.user_attrs.get(_OUTCOME, {}))
+def outcome_of(number: int, attempts: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """What was told, besides its value, of the attempt by which a trial came to its end."""
+    return next(
+        one.user_attrs[_OUTCOME] for one in attempts if number_of(one) == number and one.state is State.COMPLETE
+    )
 
 
 def host() -> str:
@@ -277,10 +291,20 @@ def host() -> str:
 
 @contextmanager
 def open_study(
-    url: str, name: str, key: str, *, lower: bool, total: int, home: Path, seed: int, pruner: BasePruner, anew: bool
+    url: str,
+    name: str,
+    key: str,
+    *,
+    lower: bool,
+    total: int,
+    home: Path,
+    seed: int,
+    pruner: BasePruner,
+    anew: Callable[[], None] | None = None,
 ) -> Iterator[SharedStudy]:
-    """The study of this name, made where there is none, or `anew`; while it is open, what ails its storage is told.
+    """The study of this name, made where there is none; while it is open, what ails its storage is told.
 
+    Where it is to begin `anew`, that removes what the earlier one left on this machine, and may refuse.
     `url` may be empty: a SQLite file beside `home`. Raises InputError, also for a study of another `key`, which stands
     for all that the trials' values depend on.
     """
@@ -290,8 +314,13 @@ def open_study(
     with storage_errors(where):
         with alone(home):  # processes that begin at once would make the tables twice
             storage = connect(url or f"sqlite:///{file.resolve().as_uri().replace('//', '')}?uri=true")
-            if anew and name in optuna.get_all_study_names(storage):
-                optuna.delete_study(study_name=name, storage=storage)
+            if anew is not None:
+                there = name in optuna.get_all_study_names(storage)
+                if there:
+                    refuse_busy(optuna.load_study(study_name=name, storage=storage), where)
+                anew()
+                if there:
+                    optuna.delete_study(study_name=name, storage=storage)
             study = optuna.create_study(
                 storage=storage,
                 study_name=name,
@@ -311,6 +340,15 @@ def open_study(
         finally:
             storage.remove_session()
             storage.engine.dispose()
+
+
+def refuse_busy(study: Study, where: str) -> None:
+    """Raise InputError where another machine was heard of lately that is at one of its trials."""
+    with quiet():
+        fail_stale_trials(study)
+    if any(one.state is State.RUNNING and one.user_attrs.get(_HOST, host()) != host() for one in study.get_trials()):
+        problem = f"another machine is at study {study.study_name} in {where}, or was {GRACE_S // 60} minutes ago"
+        raise InputError(problem, "stop it there and wait so long, or give another --name")
 
 
 def connect(url: str) -> RDBStorage:

@@ -13,7 +13,7 @@ from optuna.trial import Trial as AskedTrial
 from safetensors.torch import save
 
 from sarcoscope.core.cohort import Part
-from sarcoscope.core.errors import InputError, TrainingError
+from sarcoscope.core.errors import InputError, SarcoscopeError, TrainingError
 from sarcoscope.core.training import TrainConfig
 from sarcoscope.core.tuning import Parameter, Trial, TrialState, TuneConfig, fixed, ranked, with_values
 from sarcoscope.data.indexed_tiles import IndexedTiles
@@ -131,7 +131,8 @@ class GivenBack:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and not issubclass(kind, UpdateFinishedTrialError):  # which another process has now
-            self._study.give_back(self._trial.number, again=True, died=not issubclass(kind, KeyboardInterrupt))
+            died = not issubclass(kind, (KeyboardInterrupt, SarcoscopeError))
+            self._study.give_back(self._trial.number, again=True, died=died)
 
 
 def suggested(trial: AskedTrial, one: Parameter) -> float:
