@@ -69,8 +69,8 @@ def align_buffers(network: nn.Module, accelerator: Accelerator) -> None:
             broadcast(buffer.data)
 
 
-def running_mean(network: CamNetwork, plan: Plan) -> AveragedModel:
-    """An exponential running mean of weights and buffers."""
+def ema_of(network: CamNetwork, plan: Plan) -> AveragedModel:
+    """The exponential moving average of weights and buffers."""
     averaged = get_ema_multi_avg_fn(plan.ema_decay)  # type: ignore[no-untyped-call]
     return AveragedModel(network, multi_avg_fn=averaged, use_buffers=True)
 

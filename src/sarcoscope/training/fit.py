@@ -31,11 +31,11 @@ from sarcoscope.networks.freezing import open_stages, parameter_groups, train_mo
 from sarcoscope.training.devices import (
     align_buffers,
     as_input,
+    ema_of,
     make_accelerator,
     memory_mb,
     named_errors,
     reproducible,
-    running_mean,
     shared,
     worker_count,
 )
@@ -111,7 +111,7 @@ def fit(
         )
         earlier = None if checkpoint is None else read_state(checkpoint, key)
         if earlier:
-            training.progress = restore(earlier, network, training.mean, training.optimiser)
+            training.progress = restore(earlier, network, training.ema, training.optimiser)
         plan, progress = training.plan, training.progress
         listener = listener if listener and accelerator.is_main_process else Silent()
         listener.began(plan, progress)
@@ -140,7 +140,7 @@ class Training:
     """The pieces of a training, and what a step and the end of an epoch do with them."""
 
     network: CamNetwork
-    mean: AveragedModel | None
+    ema: AveragedModel | None
     optimiser: torch.optim.Optimizer
     criterion: nn.Module
     mix: Mixer
@@ -186,7 +186,7 @@ class Training:
         weights = torch.tensor([1 / share if share else 0.0 for share in shares]) if optimiser.class_weights else None
         return cls(
             network=network,
-            mean=running_mean(network, plan) if optimiser.ema else None,
+            ema=ema_of(network, plan) if optimiser.ema else None,
             optimiser=torch.optim.AdamW(groups),
             criterion=nn.CrossEntropyLoss(
                 None if weights is None else weights / weights.mean(), label_smoothing=optimiser.label_smoothing
@@ -247,8 +247,8 @@ class Training:
             if config.optimiser.clip:
                 self.accelerator.clip_grad_norm_(self.network.parameters(), config.optimiser.clip)
             self.optimiser.step()
-            if self.mean is not None:
-                self.mean.update_parameters(self.network)
+            if self.ema is not None:
+                self.ema.update_parameters(self.network)
         self._look_at_loss()
         self.pending = self.accelerator.reduce(loss, "mean")  # so that all processes see the same one, and end as one
         progress.step += 1
@@ -258,7 +258,7 @@ class Training:
         """Validate, write the epoch down, and remember its weights where they are the best so far."""
         begin, config, progress = perf_counter(), self.config, self.progress
         self._look_at_loss()
-        kept = self.network if self.mean is None else cast("CamNetwork", self.mean.module)
+        kept = self.network if self.ema is None else cast("CamNetwork", self.ema.module)
         align_buffers(kept, self.accelerator)
         judged = None
         if validation is not None:
@@ -309,7 +309,7 @@ class Training:
         """Write the checkpoint, on the main process."""
         self._look_at_loss()
         if self.accelerator.is_main_process:
-            save_state(path, self.progress, self.network, self.mean, self.optimiser, key=key)
+            save_state(path, self.progress, self.network, self.ema, self.optimiser, key=key)
 
     def fitted(self) -> Fitted:
         """Put the kept weights into the network, out of training mode."""

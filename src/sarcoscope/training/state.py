@@ -50,12 +50,12 @@ def save_state(
     path: Path,
     progress: Progress,
     network: nn.Module,
-    mean: nn.Module | None,
+    ema: nn.Module | None,
     optimiser: torch.optim.Optimizer,
     *,
     key: str,
 ) -> None:
-    """Write the state atomically; `key` names what the training was asked for, `mean` holds the running mean."""
+    """Write the state atomically; `key` names what the training was asked for, `ema` holds the moving average."""
     content = {
         "schema": _SCHEMA,
         "key": key,
@@ -68,7 +68,7 @@ def save_state(
         "best": progress.best,
         "best_weights": progress.best_weights,
         "network": network.state_dict(),
-        "mean": None if mean is None else mean.state_dict(),
+        "ema": None if ema is None else ema.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
     with replacing(path) as temporary:
@@ -98,12 +98,12 @@ def read_state(path: Path, key: str) -> Mapping[str, Any] | None:
 
 
 def restore(
-    content: Mapping[str, Any], network: nn.Module, mean: nn.Module | None, optimiser: torch.optim.Optimizer
+    content: Mapping[str, Any], network: nn.Module, ema: nn.Module | None, optimiser: torch.optim.Optimizer
 ) -> Progress:
     """Put a checkpoint's weights where they belong, and say how far it was."""
     network.load_state_dict(content["network"])
-    if mean is not None:
-        mean.load_state_dict(content["mean"])
+    if ema is not None:
+        ema.load_state_dict(content["ema"])
     optimiser.load_state_dict(content["optimiser"])
     return Progress(
         step=content["step"],
