@@ -15,8 +15,9 @@ from sarcoscope.diagnosis.fusion import fuse, softmax
 from sarcoscope.formats.bundle import find_bundle
 from sarcoscope.formats.member import MEMBER_FILE, PREDICTIONS_FILE, read_predictions
 from sarcoscope.inference.onnx import load_members
+from sarcoscope.reports.colors import spare_colors
 from sarcoscope.slides.tile_files import read_tile_file
-from sarcoscope.stages.bundle_make import BundleAsk, make_bundle, spare_colors
+from sarcoscope.stages.bundle_make import BundleAsk, make_bundle
 from sarcoscope.stages.cohort_split import SplitAsk, split_run
 from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
 from tests.training.test_fit import dotted

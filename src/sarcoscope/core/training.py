@@ -25,6 +25,7 @@ PRECISIONS: Final = ("auto", "fp32", "bf16")
 BALANCES: Final = ("multipliers", "even", "none")
 HUB: Final = "hub"
 NO_WEIGHTS: Final = "none"
+TRACKERS: Final = ("tensorboard", "mlflow")
 OF_NO_EFFECT: Final = ("run", "workers", "cache_mb", "checkpoint_minutes", "trackers")
 """What of a `TrainConfig` changes nothing about what is learnt."""
 
@@ -245,7 +246,7 @@ class TrainConfig:
     part fit; else they are read anew each time."""
     checkpoint_minutes: float = 10.0
     """At least so often, and after each epoch, the state is written from which a killed training goes on."""
-    trackers: tuple[str, ...] = ("tensorboard", "mlflow")
+    trackers: tuple[str, ...] = TRACKERS
     """Those of them that are installed are told of each epoch."""
 
     def __post_init__(self) -> None:
@@ -264,8 +265,8 @@ class TrainConfig:
                 raise InputError(f"{name} {getattr(self, name)}", "give 0 or more")
         if self.side_px is not None and self.side_px < 16:
             raise InputError(f"side_px {self.side_px}", "give at least 16")
-        if unknown := sorted(set(self.trackers) - {"tensorboard", "mlflow"}):
-            raise InputError(f"unknown tracker {unknown[0]!r}", "give tensorboard, mlflow, both or none")
+        if unknown := sorted(set(self.trackers) - set(TRACKERS)):
+            raise InputError(f"unknown tracker {unknown[0]!r}", f"give {', '.join(TRACKERS)}, both or none")
 
 
 def _share(name: str, value: float, below: float | None = None) -> None:

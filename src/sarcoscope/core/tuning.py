@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from sarcoscope.core.errors import InputError
+from sarcoscope.core.names import NAME
 from sarcoscope.core.training import TrainConfig
 
 Range = tuple[float, float]
@@ -72,7 +73,7 @@ class TuneConfig:
     """What all trials share; of its repetitions and seeds there may be one each."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+        if not re.fullmatch(NAME, self.name):
             raise InputError(f"name {self.name!r} of a search", "give letters, digits, '.', '_' and '-'")
         if self.trials < 1 or not 0 <= self.keep <= self.trials:
             problem = f"{self.keep} of {self.trials} trials to keep"

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sarcoscope.core.errors import BundleError, InputError
+from sarcoscope.core.names import CODE, NAME
 from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.diagnosis.fusion import FUSIONS, Probabilities
 from sarcoscope.diagnosis.rules import SlideRules
@@ -34,7 +35,7 @@ class _Part(BaseModel):
 class BundleClass(_Part):
     """One class, in the order of the model's outputs."""
 
-    code: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
+    code: str = Field(pattern=f"^{CODE}$")
     name: str
     color: str = Field(pattern=r"^#[0-9a-f]{6}$")
     """The class's colour in every map, pie and export."""
@@ -63,7 +64,7 @@ class BundleMember(_Part):
     .npz with `weight` (C, F) and `bias` (C,), so that a class activation map is weight @ features.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=f"^{NAME}$")
     architecture: str
     trained_mpp: tuple[float, ...]
     """Scales of its training tiles, microns per pixel."""

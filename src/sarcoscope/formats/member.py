@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sarcoscope.core.appearance import METHODS, Appearance
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError, InputError
+from sarcoscope.core.names import CODE, NAME
 from sarcoscope.core.training import TrainConfig
 from sarcoscope.diagnosis.fusion import Probabilities
 from sarcoscope.formats.atomic import write_bytes, write_json
@@ -39,8 +40,8 @@ _KIND: Final = "sarcoscope.member"
 _PREDICTIONS_KIND: Final = "sarcoscope.predictions"
 _AGAIN: Final = "train it again"
 
-Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Code = Annotated[str, Field(pattern=f"^{CODE}$")]
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Rgb = tuple[float, float, float]
 """Red, green, blue, of px in 0..1."""
 Positive = Annotated[float, Field(gt=0)]

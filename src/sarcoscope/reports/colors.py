@@ -1,7 +1,9 @@
 """Colours of classes and of dropped tiles, and what can be read on them."""
 
+import colorsys
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Final
 
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.tile import DropReason
@@ -16,6 +18,12 @@ EMPTY: Color = (240, 242, 244)
 DROPPED: Color = (88, 96, 105)
 WHITE: Color = (255, 255, 255)
 NOTICE: Color = (122, 74, 0)
+
+CLASS_PALETTE: Final = (
+    *("#56b4e9", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00"),  # Okabe and Ito 2008
+    *("#7f6a00", "#5b636c"),
+)
+"""For classes whose colour nothing says: colour-blind readers tell them apart."""
 
 DROP_COLORS: Mapping[DropReason, Color] = {
     DropReason.BLANK: (176, 184, 192),
@@ -34,6 +42,18 @@ def parse_color(text: str) -> Color:
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
         raise InputError(f"colour {text!r}", "give '#rrggbb'")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def as_hex(color: Color) -> str:
+    """'#rrggbb'."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def spare_colors(count: int, taken: Collection[str]) -> list[str]:
+    """'#rrggbb', so many: what is left of the palette, then hues evenly round the circle."""
+    left = [color for color in CLASS_PALETTE if color not in taken]
+    turned = [colorsys.hsv_to_rgb(place / max(1, count - len(left)), 0.55, 0.8) for place in range(count)]
+    return [*left, *("#" + "".join(f"{round(255 * channel):02x}" for channel in rgb) for rgb in turned)][:count]
 
 
 def luminance(color: Color) -> float:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sarcoscope.formats.history import Epoch
-from sarcoscope.reports.colors import INK, LINE, MUTED, NOTICE, Color
+from sarcoscope.reports.colors import INK, LINE, MUTED, NOTICE, Color, as_hex
 from sarcoscope.reports.drawing import fit, font
 from sarcoscope.reports.wording import plural
 
@@ -62,13 +62,13 @@ def curves_figure(epochs: Sequence[Epoch], best: int, *, title: str, metric: str
     _draw_rate(panels[2], epochs)
     _ring(panels[0 if metric == "tile_log_loss" else 1], epochs, best, metric)
     for panel, words in zip(panels, ("Loss (nats)", "Validation (0 to 1)", "Learning rate"), strict=True):
-        panel.set_ylabel(words, fontsize=_PLAIN, color=_ink(INK))
+        panel.set_ylabel(words, fontsize=_PLAIN, color=as_hex(INK))
         _dress(panel, epochs, best, f"kept: epoch {best}" if panel is panels[0] else None)  # said once
         if panel.get_legend_handles_labels()[0]:
             panel.legend(
                 loc="upper left", bbox_to_anchor=(1.01, 1.04), fontsize=_SMALL, frameon=False, handlelength=2.4
             )
-    panels[2].set_xlabel("Epoch", fontsize=_PLAIN, color=_ink(INK))
+    panels[2].set_xlabel("Epoch", fontsize=_PLAIN, color=as_hex(INK))
     panels[2].set_xlim(0.5, max(len(epochs), 1) + 0.5)
     panels[2].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=15, min_n_ticks=1))
     _write(figure, 0.955, title, points=_LARGE, ink=INK, bold=True)
@@ -107,7 +107,7 @@ def _draw_loss(panel: Axes, epochs: Sequence[Epoch], metric: str) -> None:
         _line(panel, epochs, values, "validation, " + _chosen("tile_log_loss", metric), color=_BLUE, style="s--")
     unmixed = next((one.number for one in epochs if mixed and not one.mixed), None)
     if unmixed is not None:
-        panel.axvline(unmixed - 0.5, color=_ink(MUTED), linestyle=":", linewidth=2, label="no mixing from here")
+        panel.axvline(unmixed - 0.5, color=as_hex(MUTED), linestyle=":", linewidth=2, label="no mixing from here")
 
 
 def _draw_shares(panel: Axes, epochs: Sequence[Epoch], metric: str) -> None:
@@ -121,7 +121,7 @@ def _draw_shares(panel: Axes, epochs: Sequence[Epoch], metric: str) -> None:
             drawn = True
     if not drawn:
         panel.set_ylim(0, 1)
-        panel.text(0.5, 0.5, "no validation tiles", transform=panel.transAxes, fontsize=_PLAIN, color=_ink(MUTED),
+        panel.text(0.5, 0.5, "no validation tiles", transform=panel.transAxes, fontsize=_PLAIN, color=as_hex(MUTED),
                    ha="center", va="center")  # fmt: skip
         return
     low, high = panel.get_ylim()
@@ -138,7 +138,7 @@ def _draw_rate(panel: Axes, epochs: Sequence[Epoch]) -> None:
 def _ring(panel: Axes, epochs: Sequence[Epoch], best: int, metric: str) -> None:
     """Around the value for which the epoch is kept."""
     if best:
-        panel.plot([best], _validation(epochs, metric)[best - 1 : best], "o", color=_ink(INK), markersize=15,
+        panel.plot([best], _validation(epochs, metric)[best - 1 : best], "o", color=as_hex(INK), markersize=15,
                    markerfacecolor="none", markeredgewidth=2.2)  # fmt: skip
 
 
@@ -161,12 +161,12 @@ def _dress(panel: Axes, epochs: Sequence[Epoch], best: int, kept: str | None) ->
     """Bands of stages, the best epoch, and the grid."""
     for place, (first, last, _) in enumerate(stage_bands(epochs)):
         if place % 2:
-            panel.axvspan(first - 0.5, last + 0.5, color=_ink(LINE), alpha=0.45, linewidth=0, zorder=0)
+            panel.axvspan(first - 0.5, last + 0.5, color=as_hex(LINE), alpha=0.45, linewidth=0, zorder=0)
     if best:
-        panel.axvline(best, color=_ink(INK), linewidth=2, linestyle=(0, (6, 3)), zorder=1, label=kept)
-    panel.grid(axis="y", color=_ink(LINE), linewidth=1)
+        panel.axvline(best, color=as_hex(INK), linewidth=2, linestyle=(0, (6, 3)), zorder=1, label=kept)
+    panel.grid(axis="y", color=as_hex(LINE), linewidth=1)
     panel.set_axisbelow(True)
-    panel.tick_params(labelsize=_SMALL, colors=_ink(INK))
+    panel.tick_params(labelsize=_SMALL, colors=as_hex(INK))
     panel.yaxis.get_offset_text().set_fontsize(_SMALL)
     panel.spines[["top", "right"]].set_visible(False)
 
@@ -179,18 +179,14 @@ def _name_stages(panel: Axes, epochs: Sequence[Epoch]) -> None:
         if (last - first + 1) * epoch_px < _DIGIT_PX:
             continue  # too narrow for its number
         panel.text((first + last) / 2, 1.02, f"{stages}", transform=panel.get_xaxis_transform(), fontsize=_SMALL,
-                   color=_ink(MUTED), ha="center", va="bottom")  # fmt: skip
+                   color=as_hex(MUTED), ha="center", va="bottom")  # fmt: skip
     if bands:
         panel.text(1.02, 1.02, "stages open below the head", transform=panel.transAxes, fontsize=_SMALL,
-                   color=_ink(MUTED), ha="left", va="bottom")  # fmt: skip
+                   color=as_hex(MUTED), ha="left", va="bottom")  # fmt: skip
 
 
 def _write(figure: Figure, base: float, text: str, *, points: int, ink: Color, bold: bool = False) -> None:
     """A line of text from the panels' left edge, cut where the picture ends; `base` in shares of the picture."""
     shown = fit(text, font(round(points * _DPI / 72), bold=bold), (0.98 - _LEFT) * SIZE_PX[0])
-    figure.text(_LEFT, base, shown, fontsize=points, color=_ink(ink), weight="bold" if bold else "normal",
+    figure.text(_LEFT, base, shown, fontsize=points, color=as_hex(ink), weight="bold" if bold else "normal",
                 ha="left", va="baseline", parse_math=False)  # fmt: skip
-
-
-def _ink(color: Color) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from sarcoscope.core.tuning import Parameter, Trial, TrialState, minimised, ranked
-from sarcoscope.reports.colors import INK, LINE, MUTED, Color
+from sarcoscope.reports.colors import INK, LINE, MUTED, as_hex
 
 _DPI: Final = 200
 """Pictures are shown at about half their px, so that they are sharp on fine screens and on paper."""
@@ -44,8 +44,8 @@ def draw_history(trials: Sequence[Trial], metric: str, words: str) -> bytes:
     if failed:
         panel.scatter(failed, [0.03] * len(failed), s=34, marker="x", color=_VERMILION, linewidths=1.8, zorder=3,
                       transform=panel.get_xaxis_transform(), label="failed")  # fmt: skip
-    panel.set_xlabel("Trial", fontsize=_PLAIN, color=_ink(INK))
-    panel.set_ylabel(_capital(words), fontsize=_PLAIN, color=_ink(INK))
+    panel.set_xlabel("Trial", fontsize=_PLAIN, color=as_hex(INK))
+    panel.set_ylabel(_capital(words), fontsize=_PLAIN, color=as_hex(INK))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.margins(y=0.12)
     panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=_SMALL, frameon=False)
@@ -60,7 +60,7 @@ def draw_importance(importance: Mapping[str, float], parameters: Sequence[Parame
     panel.barh(range(len(shown)), shares, height=0.62, color=_BLUE)
     panel.set_yticks(range(len(shown)), [one.words for one in shown])
     for row, share in enumerate(shares):
-        panel.text(share + 0.012 * max(shares), row, f"{share:.0%}", va="center", fontsize=_PLAIN, color=_ink(INK))
+        panel.text(share + 0.012 * max(shares), row, f"{share:.0%}", va="center", fontsize=_PLAIN, color=as_hex(INK))
     panel.set_xlim(0, 1.14 * max(shares))
     panel.set_xticks([])
     panel.grid(visible=False)
@@ -99,8 +99,8 @@ def draw_slice(one: Parameter, trials: Sequence[Trial], metric: str, words: str,
         panel.set_xlim(one.low - margin, one.high + margin)
         panel.xaxis.set_major_locator(MaxNLocator(integer=one.whole, nbins=6))
     panel.margins(y=0.12)
-    panel.set_xlabel(_capital(one.words), fontsize=_PLAIN, color=_ink(INK))
-    panel.set_ylabel(_capital(words), fontsize=_PLAIN, color=_ink(INK))
+    panel.set_xlabel(_capital(one.words), fontsize=_PLAIN, color=as_hex(INK))
+    panel.set_ylabel(_capital(words), fontsize=_PLAIN, color=as_hex(INK))
     return _png(figure)
 
 
@@ -114,11 +114,11 @@ def _panel(width: float, height: float) -> tuple[Figure, Axes]:
     """Inches, at the size of the picture's text."""
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white", layout="constrained")
     panel = figure.subplots()
-    panel.grid(axis="y", color=_ink(LINE), linewidth=0.8)
+    panel.grid(axis="y", color=as_hex(LINE), linewidth=0.8)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.spines[["left", "bottom"]].set_color(_ink(MUTED))
-    panel.tick_params(labelsize=_SMALL, colors=_ink(INK))
+    panel.spines[["left", "bottom"]].set_color(as_hex(MUTED))
+    panel.tick_params(labelsize=_SMALL, colors=as_hex(INK))
     panel.yaxis.set_major_locator(MaxNLocator(nbins=6))
     return figure, panel
 
@@ -137,7 +137,3 @@ def _between(low: str, high: str, share: float) -> str:
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
-
-
-def _ink(color: Color) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)

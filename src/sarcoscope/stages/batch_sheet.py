@@ -15,6 +15,7 @@ from sarcoscope.core.training import AugmentConfig, MixConfig, TrainConfig
 from sarcoscope.data.augment import augmentation, parts, vary
 from sarcoscope.data.labelled import LabelledTiles
 from sarcoscope.data.mixing import mixer
+from sarcoscope.data.transforms import as_rgb
 from sarcoscope.formats.atomic import write_bytes
 from sarcoscope.reports.tile_preview import draw_sheet
 from sarcoscope.stages.train_member import is_phantom
@@ -103,11 +104,6 @@ def detail(config: TrainConfig, chosen: TrainTiles, side_px: int) -> str:
 def one_of_each(tiles: LabelledTiles, rng: np.random.Generator) -> list[int]:
     """The index of one random tile of each class, in the order of the classes."""
     return [int(rng.choice(np.flatnonzero(tiles.labels == label))) for label in np.unique(tiles.labels)]
-
-
-def as_rgb(tile: Tensor) -> Rgb:
-    """(3, h, w) uint8 to (h, w, 3)."""
-    return np.ascontiguousarray(tile.permute(1, 2, 0).numpy())
 
 
 def shares(target: Tensor, classes: tuple[str, ...]) -> str:

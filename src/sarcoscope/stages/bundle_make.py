@@ -1,9 +1,8 @@
 """From trained members to a bundle that `diagnose` takes: their graphs, fused by the mean, and plain rules."""
 
-import colorsys
 import shutil
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +25,9 @@ from sarcoscope.formats.bundle import (
     write_bundle,
 )
 from sarcoscope.formats.member import MemberRecord, read_member
+from sarcoscope.reports.colors import spare_colors
 from sarcoscope.stages.outputs import replacing_folder
 
-PALETTE: Final = ("#56b4e9", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#7f6a00", "#5b636c")
-"""After Okabe and Ito 2008: colours that colour-blind readers tell apart."""
 INTENDED_USE: Final = "For research on slides like those that it was trained on."
 _PLACES: Final[Any] = {"config": {"run": True, "network": {"weights": True}}}
 """What of a member's record says where files lay on the machine that trained it."""
@@ -99,13 +97,6 @@ def classes_of(codes: Sequence[str], names: Mapping[str, str]) -> tuple[BundleCl
         )
         for code in codes
     )
-
-
-def spare_colors(count: int, taken: Collection[str]) -> list[str]:
-    """'#rrggbb', so many: what is left of the palette, then hues evenly round the circle."""
-    left = [color for color in PALETTE if color not in taken]
-    turned = [colorsys.hsv_to_rgb(place / max(1, count - len(left)), 0.55, 0.8) for place in range(count)]
-    return [*left, *("#" + "".join(f"{round(255 * channel):02x}" for channel in rgb) for rgb in turned)][:count]
 
 
 def _check(ask: BundleAsk, records: Sequence[MemberRecord]) -> None:

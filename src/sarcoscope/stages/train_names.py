@@ -4,11 +4,10 @@ import re
 from typing import Final
 
 from sarcoscope.core.errors import InputError
+from sarcoscope.core.names import NAME
 from sarcoscope.core.training import TrainConfig
 from sarcoscope.stages.jobs import safe_id
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""As members' records and bundles have it."""
 _IN_NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -18,7 +17,7 @@ def member_name(config: TrainConfig, fold: str, seed: int) -> str:
     Raises InputError for a name that no member's record can hold.
     """
     base = config.name or default_name(config)
-    if not _NAME.fullmatch(base):
+    if not re.fullmatch(NAME, base):
         raise InputError(f"name {base!r} of a member", "give letters, digits, '.', '_' and '-'")
     in_a_name = _IN_NO_NAME.sub("_", fold)  # columns of split.csv may be called anything
     return "-".join([base, *([in_a_name] if fold else []), *([f"seed{seed}"] if len(config.seeds) > 1 else [])])

@@ -10,6 +10,7 @@ import polars as pl
 
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import InputError, TrainingError, shown
+from sarcoscope.core.names import CODE
 from sarcoscope.core.training import TrainConfig
 from sarcoscope.data.balance import factors_of, shares
 from sarcoscope.data.indexed_tiles import IndexedTiles
@@ -19,8 +20,6 @@ from sarcoscope.stages.tile_sets import tile_table, usable
 from sarcoscope.stages.tile_target import look_of
 
 USED: Final = (Part.TRAIN, Part.VALIDATION, Part.TEST)
-_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
-"""A class as members and bundles name it."""
 
 Counts = dict[str, dict[str, int]]
 """Tiles by part and class."""
@@ -145,7 +144,7 @@ def _check_classes(tables: Mapping[Part, pl.DataFrame], classes: Sequence[str], 
         raise TrainingError(
             f"class {lacking[0]} has no training tile", "add slides of it, or leave it out of `classes`"
         )
-    if strange_names := [code for code in classes if not _CODE.fullmatch(code)]:
+    if strange_names := [code for code in classes if not re.fullmatch(CODE, code)]:
         problem = f"class {strange_names[0]!r}, which no file of a member can name"
         raise InputError(problem, "call it by letters, digits, '_', '+' and '-'")
     if len(classes) < 2:
