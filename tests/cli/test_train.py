@@ -91,7 +91,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
         (["kind.yaml"], "kind.yaml: length.epochs: input should be a valid integer"),
         (["--mpp", "fast"], "scale 'fast'"),
         (["--epochs", 0], "a length of training below 1; give whole numbers from 1"),
-        (["--seed", 1, "--seed", 1], "seeds [1, 1]; give whole numbers from 0, each once"),
+        (["--seed", 1, "--seed", 1], "seeds [1, 1]; give each once"),
     ],
 )
 def test_wrong_values_are_one_line_and_exit_code_2(tmp_path: Path, words: list[object], told: str) -> None:

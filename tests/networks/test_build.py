@@ -101,7 +101,7 @@ def test_a_network_of_somebody_on_the_hub_at_another_side(hub: Path) -> None:
 def test_a_network_without_weights_begins_at_random_and_says_so() -> None:
     network, report = build_network(NetworkConfig(name="mobilenetv3_small_100", weights="none"), 3, 64)
     assert (report.origin, report.matched, report.share, report.head) == ("random", 0, 0, False)
-    assert report.lines() == ["weights: random"]
+    assert report.lines() == ["weights: random, none pretrained: with few tiles expect much less of it"]
     assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
 
 

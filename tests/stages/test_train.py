@@ -332,6 +332,43 @@ def test_by_force_it_is_trained_anew_and_comes_out_the_same(whole: Whole, tmp_pa
     assert now.provenance.started != then.provenance.started or folder != whole.folder
 
 
+def test_by_force_nothing_goes_before_the_new_training_can_begin(whole: Whole, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole.run, tmp_path / "run"))
+    for network in (NetworkConfig(name="resnte18"), NetworkConfig(name="compact", weights=str(run / "nowhere.pth"))):
+        with pytest.raises(InputError):
+            trained(replace(whole.config, run=str(run), network=network), force=True)
+    assert read_member(run / "members" / "tiny", check_files=True) == whole.member
+
+
+def test_a_member_that_was_damaged_is_not_taken_for_done(whole: Whole, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole.run, tmp_path / "run"))
+    config = replace(whole.config, run=str(run))
+    graph = run / "members" / "tiny" / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"model\.onnx: does not match .*; train it again with --force"):
+        trained(config)
+    (run / "members" / "tiny" / "member.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"member\.json: damaged .*; train it again with --force"):
+        trained(config)
+    assert trained(config, force=True)[1].over == {"tiny": False}
+
+
+def test_a_full_disk_is_one_line_and_the_training_goes_on_once_there_is_room(whole: Whole, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(whole.run, tmp_path / "run", ignore=shutil.ignore_patterns("members")))
+    config, limit = replace(whole.config, run=str(run)), "resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY)"
+    words = command(config, tmp_path)
+    script = f"import resource; resource.setrlimit({limit}); from sarcoscope.cli.main import main; main()"
+    full = subprocess.run(
+        [words[0], "-c", script, *words[words.index("train") :]], check=False, capture_output=True, text=True
+    )
+    assert full.returncode == 2
+    assert "Traceback" not in full.stderr
+    assert "checkpoint.pt: cannot be written (File too large); check the disk's space" in full.stderr
+    assert not list(run.rglob(".*part*"))
+    assert trained(config)[1].over == {"tiny": False}
+    assert learnt(run / "members" / "tiny") == learnt(whole.folder)
+
+
 def command(config: TrainConfig, folder: Path) -> list[str]:
     """A training as a user starts it."""
     file = folder / f"{config.name}.yaml"

@@ -129,6 +129,13 @@ def test_a_slide_that_the_split_leaves_open_is_not_used(run: Path) -> None:
     put_parts(run, {"A0": "train", "B0": "train", "A1": "", "B1": "validation", "A2": "validation", "A3": "test1"})
     found = chosen(run)
     assert {slide for slide, _ in every_tile(found)} == {"A0", "B0", "B1", "A2"}
+    assert "3 slides with tiles but no part in split.csv left out: A1, B2, B3" in found.notes
+
+
+def test_a_class_that_the_split_leaves_open_is_named(tmp_path: Path) -> None:
+    run = ready_run(tmp_path, {"A": 2, "B": 2, "C": 2})
+    put_parts(run, {"A0": "train", "B0": "train", "A1": "validation", "B1": "validation"})
+    assert chosen(run).notes == ("2 slides with tiles but no part in split.csv left out: C0, C1; all of class C",)
 
 
 def test_named_classes_leave_the_others_out_in_their_own_order(plain: Path) -> None:
@@ -173,6 +180,7 @@ def test_a_class_that_only_validates_is_named_with_the_others(run: Path) -> None
     assert found.notes == (
         "no validation tile of B: figures on validation say nothing of it",
         "tiles of classes that are not asked for are left out: C",
+        "5 slides with tiles but no part in split.csv left out: A2, A3, B1, ...",
     )
     whole = chosen(run, train_on_validation=True)  # where it trains there is no riddle
     assert whole.counts["train"] == {"A": 4, "B": 2, "C": 2}
@@ -190,7 +198,10 @@ def test_classes_that_no_file_of_ours_can_name_are_told_before_anything_is_train
 def test_without_validation_tiles_the_last_epoch_is_kept_and_that_is_said(run: Path) -> None:
     put_parts(run, {"A0": "train", "B0": "train", "A1": "test", "B1": "test"})
     found = chosen(run)
-    assert found.notes == ("no validation tile: nothing is chosen by them, the last epoch is kept",)
+    assert found.notes == (
+        "4 slides with tiles but no part in split.csv left out: A2, A3, B2, ...",
+        "no validation tile: nothing is chosen by them, the last epoch is kept",
+    )
     assert set(found.opened(TrainConfig(run=str(run)))) == {Part.TRAIN, Part.TEST}
 
 

@@ -165,9 +165,13 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     fit(compact(), dotted(16, 1), None, config, checkpoint=checkpoint, key="one")
     with pytest.raises(ArtifactError, match="another config, other tiles or other weights"):
         fit(compact(), dotted(16, 1), None, config, checkpoint=checkpoint, key="other")
-    checkpoint.write_bytes(b"no checkpoint")
-    with pytest.raises(ArtifactError, match=r"checkpoint\.pt: damaged: it is no checkpoint that can be read; "):
-        fit(compact(), dotted(16, 1), None, config, checkpoint=checkpoint, key="one")
+    content = checkpoint.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes(255 - byte for byte in content[middle : middle + 64]) + content[middle + 64 :]
+    for damaged in (b"", b"no checkpoint", flipped, *(content[:length] for length in range(1, len(content), 50_001))):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=r"checkpoint\.pt: damaged: it is no checkpoint that can be read; "):
+            fit(compact(), dotted(16, 1), None, config, checkpoint=checkpoint, key="one")
 
 
 def test_frozen_stages_do_not_move_until_they_open() -> None:

@@ -96,4 +96,6 @@ def test_the_last_epochs_are_not_mixed() -> None:
     assert [mixes(epoch, 20, 0.1) for epoch in (0, 17, 18, 19)] == [True, True, False, False]
     assert mixes(19, 20, 0)
     assert not mixes(0, 20, 1)
+    assert [mixes(epoch, 2, 0.1) for epoch in (0, 1)] == [True, False]
+    assert mixes(0, 1, 0.1)
     assert [mixes(epoch, 30, 0.1) for epoch in (26, 27)] == [True, False]

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -18,6 +19,7 @@ _LIBRARIES = (
     "tifffile",
     "torch",
 )
+TRAINING_LIBRARIES = ("torchvision", "timm", "accelerate", "safetensors", "onnxscript")
 
 
 _SAME = {
@@ -27,9 +29,9 @@ _SAME = {
 """Other distributions of the same library."""
 
 
-def library_versions() -> dict[str, str | None]:
+def library_versions(more: Sequence[str] = ()) -> dict[str, str | None]:
     """Version per library that shapes a result; None where it is not installed. Imports none of them."""
-    return {name: _version((name, *_SAME.get(name, ()))) for name in _LIBRARIES}
+    return {name: _version((name, *_SAME.get(name, ()))) for name in (*_LIBRARIES, *more)}
 
 
 @cache  # reading metadata takes as long as twenty tiles

@@ -3,7 +3,7 @@
 Where a value is None it is settled from the number of training tiles by `training.schedule.settle`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -256,17 +256,26 @@ class TrainConfig:
                 raise InputError(f"unknown {name} {given!r}", f"give {', '.join(known)}")
         if self.device not in {"auto", "cpu"}:
             raise InputError(f"unknown device {self.device!r}", "give auto or cpu; CUDA_VISIBLE_DEVICES picks a GPU")
-        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) != len(self.seeds):
-            raise InputError(f"seeds {list(self.seeds)}", "give whole numbers from 0, each once")
-        if len(set(self.classes)) != len(self.classes):
-            raise InputError("a class named twice", "correct `classes`")
+        if not self.seeds or min(self.seeds) < 0:
+            raise InputError(f"seeds {list(self.seeds)}", "give whole numbers from 0")
+        for name in ("classes", "folds", "mpp", "seeds"):
+            _once(name, getattr(self, name))
         for name in ("workers", "cache_mb", "checkpoint_minutes"):
-            if (getattr(self, name) or 0) < 0:
-                raise InputError(f"{name} {getattr(self, name)}", "give 0 or more")
+            _from_zero(name, getattr(self, name) or 0)
         if self.side_px is not None and self.side_px < 16:
             raise InputError(f"side_px {self.side_px}", "give at least 16")
         if unknown := sorted(set(self.trackers) - set(TRACKERS)):
             raise InputError(f"unknown tracker {unknown[0]!r}", f"give {', '.join(TRACKERS)}, both or none")
+
+
+def _once(name: str, values: Sequence[object]) -> None:
+    if len(set(values)) < len(values):
+        raise InputError(f"{name} {list(values)}", "give each once")
+
+
+def _from_zero(name: str, value: float) -> None:
+    if value < 0:
+        raise InputError(f"{name} {value}", "give 0 or more")
 
 
 def _share(name: str, value: float, below: float | None = None) -> None:

@@ -77,7 +77,7 @@ class TuneConfig:
             raise InputError(f"name {self.name!r} of a search", "give letters, digits, '.', '_' and '-'")
         if self.trials < 1 or not 0 <= self.keep <= self.trials:
             problem = f"{self.keep} of {self.trials} trials to keep"
-            raise InputError(problem, "give at least one trial, and keep no more than there are")
+            raise InputError(problem, "give at least one trial, and with --keep no more than there are")
         if len(self.train.seeds) != 1 or len(self.train.folds) > 1:
             raise InputError("a search in several repetitions or seeds", "name one: train.folds, train.seeds")
         if self.train.train_on_validation:

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import inspect
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -16,6 +17,12 @@ from pydantic import TypeAdapter, ValidationError
 from sarcoscope.core.errors import ArtifactError, InputError
 
 Config = TypeVar("Config")
+_WORDS = {
+    "tuple_type": "input should be a list, e.g. [0]",
+    "dataclass_type": "input should be a section of `key: value`",
+    "dict_type": "input should be a section of `key: value`",
+}
+"""What pydantic says in words of Python."""
 
 
 def read_config(path: Path, kind: type[Config]) -> Config:
@@ -35,6 +42,8 @@ def read_config(path: Path, kind: type[Config]) -> Config:
         raise ArtifactError(path, "no list of `key: value`", "compare it with --print-config")
     if unknown := _unknown_key(values, kind):
         raise ArtifactError(path, *unknown)
+    if strange := _not_finite(values):
+        raise ArtifactError(path, f"{strange} is no finite number", "compare it with --print-config")
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except InputError as error:
@@ -42,7 +51,7 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        problem = f"{where}: {first['msg'].lower()}, got {first['input']!r}"
+        problem = f"{where}: {_WORDS.get(first['type'], first['msg'].lower())}, got {first['input']!r}"
         raise ArtifactError(path, problem, "compare it with --print-config") from error
 
 
@@ -51,13 +60,29 @@ def _unknown_key(values: Mapping[Any, Any], kind: Any, inside: str = "") -> tupl
     known = {field.name: field.type for field in fields(kind)}
     for key, value in values.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1)
-            return f"unknown key {inside}{key}", f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            meant = _near(str(key), known)
+            return f"unknown key {inside}{key}", f"did you mean {meant}?" if meant else f"known: {', '.join(known)}"
         if is_dataclass(known[key]) and isinstance(value, Mapping):
             deeper = _unknown_key(value, known[key], f"{inside}{key}.")
             if deeper:
                 return deeper
     return None
+
+
+def _near(key: str, known: Mapping[str, Any]) -> str:
+    """A key like it, here or in one of the sections; empty where there is none."""
+    here = difflib.get_close_matches(key, known, 1)
+    inner = {one.name: f"{name}.{one.name}" for name, of in known.items() if is_dataclass(of) for one in fields(of)}
+    return next(iter([*here, *(inner[near] for near in difflib.get_close_matches(key, inner, 1))]), "")
+
+
+def _not_finite(value: Any, inside: str = "") -> str:
+    """The key below which a number is infinite or none; empty where all are numbers."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else inside
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    found = (_not_finite(one, f"{inside}.{key}" if inside else str(key)) for key, one in items)
+    return next(filter(None, found), "")
 
 
 def config_text(config: Any) -> str:

@@ -38,7 +38,7 @@ HEAD_FILE: Final = "head.npz"
 PREDICTIONS_FILE: Final = "predictions.parquet"
 _KIND: Final = "sarcoscope.member"
 _PREDICTIONS_KIND: Final = "sarcoscope.predictions"
-_AGAIN: Final = "train it again"
+_AGAIN: Final = "train it again with --force"
 
 Code = Annotated[str, Field(pattern=f"^{CODE}$")]
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]

@@ -13,7 +13,7 @@ from sarcoscope.formats.atomic import write_bytes
 
 TILE_INDEX_SCHEMA: Final = 1
 _KIND: Final = "sarcoscope.tile-index"
-_AGAIN: Final = "run sarcoscope tile again"
+_AGAIN: Final = "run sarcoscope tile again, or for ready-made tiles cohort from-tiles --force"
 
 COLUMNS: Final[Mapping[str, Any]] = {
     "slide": pl.String,

@@ -56,7 +56,9 @@ def _config(name: str, *, pretrained: bool) -> dict[str, Any]:
         try:
             config: dict[str, Any] = load_model_config_from_hf(name.removeprefix(HUB_PREFIX))[0]
         except _HUB_ERRORS as error:
-            raise InputError(f"no network to be had as {name} ({_first_line(error)})", "give one of timm") from error
+            problem = f"no network to be had as {name} ({_first_line(error)})"
+            advice = "without the hub, give timm's name of its architecture and --weights FILE"
+            raise InputError(problem, advice) from error
         return config
     architecture, tag = split_model_name_tag(name)
     if any(sign in name for sign in ":/\\"):

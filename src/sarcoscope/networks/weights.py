@@ -63,7 +63,7 @@ class WeightsReport:
     def lines(self) -> list[str]:
         """For people: the share first, then what did not fit, by number and the first few names."""
         if not self.matched:
-            return [f"weights: {self.origin}"]
+            return ["weights: random, none pretrained: with few tiles expect much less of it"]
         fit = f"{self.matched} of {self.of} tensors, {self.share:.1%} of the backbone's parameters"
         said = [f"weights: {self.origin}: {fit}", "head: loaded" if self.head else "head: begins at random"]
         said += [f"names: {self.reading}"] if self.reading else []

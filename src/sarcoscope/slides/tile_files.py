@@ -27,6 +27,8 @@ def read_tile_file(path: Path) -> Rgb:
     try:
         with path.open("rb") as file:
             head = file.read(512)
+    except FileNotFoundError as error:
+        raise SlideOpenError(path, "is not there any more", "put it back, or run cohort from-tiles again") from error
     except OSError as error:
         raise SlideOpenError(path, f"cannot be read: {error.strerror or error}", "check its permissions") from error
     if not head:

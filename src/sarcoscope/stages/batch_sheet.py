@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sarcoscope.core.cohort import Part
+from sarcoscope.core.errors import InputError, shown
 from sarcoscope.core.geometry import Rgb
 from sarcoscope.core.training import AugmentConfig, MixConfig, TrainConfig
 from sarcoscope.data.augment import augmentation, parts, vary
@@ -40,6 +41,8 @@ Shown = tuple[Rgb, str]
 
 def show_batch(config: TrainConfig, path: Path) -> None:
     """Write a PNG: a column a class, a row a part of the recipe. Raises as the training would."""
+    if path.suffix.lower() != ".png":
+        raise InputError(f"a picture {shown(path)}", "give a name that ends in .png")
     run = Path(config.run)
     chosen = choose_tiles(run, folds_of(run, config.folds)[0], config)
     tiles = chosen.opened(config, (Part.TRAIN,))[Part.TRAIN]

@@ -27,6 +27,7 @@ from sarcoscope.formats.member import MEMBER_FILE, MemberRecord, read_member
 from sarcoscope.networks.build import build_network
 from sarcoscope.networks.cam_network import CamNetwork
 from sarcoscope.networks.weights import WeightsReport
+from sarcoscope.reports.wording import plural
 from sarcoscope.stages.outputs import remove_all_drafts
 from sarcoscope.stages.train_member import Trained, write_trained
 from sarcoscope.stages.train_names import member_name
@@ -35,7 +36,7 @@ from sarcoscope.training.devices import make_accelerator, own_gpus
 from sarcoscope.training.energy import Energy, EnergyMeter
 from sarcoscope.training.fit import Fitted, Listener, fit
 from sarcoscope.training.predict import Predictor
-from sarcoscope.training.schedule import Plan, settle
+from sarcoscope.training.schedule import Plan, opening_epochs, settle
 from sarcoscope.training.state import CHECKPOINT_FILE, Progress
 from sarcoscope.training.trackers import Trackers
 
@@ -155,12 +156,15 @@ def train_member(
     accelerator.wait_for_everyone()  # of several processes none may begin before all have looked
     if done is not None:
         return done, True
+    tiles = chosen.opened(config)  # all that may be wrong is, before an earlier member goes
+    first = first_network(config, asked, chosen, tiles[Part.TRAIN].side_px)
     with alone_in(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             begin_folder(folder, force=force)
         accelerator.wait_for_everyone()
-        tiles = chosen.opened(config)
-        learnt = learn(config, asked, chosen, tiles, accelerator, listener=listener, folder=folder, key=key)
+        learnt = learn(
+            config, asked, chosen, tiles, accelerator, first=first, listener=listener, folder=folder, key=key
+        )
         trained = judged(config, asked, chosen, tiles, accelerator, learnt=learnt, key=key)
         if accelerator.is_main_process:
             write_trained(folder, trained, accelerator)
@@ -188,14 +192,15 @@ def learn(
     tiles: Mapping[Part, IndexedTiles],
     accelerator: Accelerator,
     *,
+    first: tuple[CamNetwork, WeightsReport],
     listener: LearnListener,
     folder: Path,
     key: str,
 ) -> Learnt:
-    """Fit one member's network; `folder` holds what is written down epoch by epoch. TrainingError, SlideError, ..."""
+    """Fit the `first_network`; `folder` holds what is written down epoch by epoch. TrainingError, SlideError, ..."""
     started = datetime.now(UTC)
-    network, weights = first_network(config, asked, chosen, tiles[Part.TRAIN].side_px)
-    listener.tiles_chosen(chosen, [*weights.lines(), *chosen.notes])
+    network, weights = first
+    listener.tiles_chosen(chosen, [*weights.lines(), *chosen.notes, *never_open(config, network, tiles)])
     about = {"member": asked.name, "fold": asked.fold, "seed": asked.seed, **as_json(asdict(config))}
     trackers = config.trackers if accelerator.is_main_process else ()
     gpus = own_gpus(accelerator)
@@ -224,6 +229,14 @@ def learn(
         started=started,
         trackers=recorder.used,
     )
+
+
+def never_open(config: TrainConfig, network: CamNetwork, tiles: Mapping[Part, IndexedTiles]) -> list[str]:
+    """A line about stages for which a training is too short to open them."""
+    epochs, stages = settle(len(tiles[Part.TRAIN].labels), config.length).epochs, len(network.stages())
+    wanted = stages if config.unfreeze.depth is None else min(config.unfreeze.depth, stages)
+    lacking = wanted - len(opening_epochs(stages, epochs, config.unfreeze))
+    return [f"{plural(epochs, 'epoch')}: too few to open {lacking} of the {stages} stages"] if lacking else []
 
 
 def first_network(
@@ -306,7 +319,7 @@ def finished(folder: Path, key: str, *, force: bool) -> MemberRecord | None:
     """The member that an earlier run wrote from the same inputs. ArtifactError where it is of others."""
     if force or not (folder / MEMBER_FILE).exists():
         return None
-    member = read_member(folder)
+    member = read_member(folder, check_files=True)
     if member.key != key:
         problem = "is of another config, other tiles or other weights"
         raise ArtifactError(folder, problem, "give another --name, or train it again with --force")
@@ -362,6 +375,8 @@ class Recorder:
         """Keep what will be written down."""
         self._progress = progress
         self._began_at = progress.step
+        if progress.history:  # of the last epoch the process that was killed may not have told
+            self._trackers.epoch(tracked(progress.history[-1], progress.timings[-1]), progress.history[-1].number)
         self._listener.began(plan, progress)
 
     def stepped(self, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 import sarcoscope
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import TrainingError
-from sarcoscope.core.provenance import library_versions, machine
+from sarcoscope.core.provenance import TRAINING_LIBRARIES, library_versions, machine
 from sarcoscope.core.training import TrainConfig
 from sarcoscope.data.batches import TrainingDraws
 from sarcoscope.data.indexed_tiles import IndexedTiles
@@ -152,7 +152,7 @@ def record_of(folder: Path, trained: Trained, accelerator: Accelerator) -> Membe
         provenance=MemberProvenance(
             version=sarcoscope.__version__,
             git_commit=git_commit(),
-            libraries=library_versions(),
+            libraries=library_versions(TRAINING_LIBRARIES),
             machine=machine(),
             device=device_words(accelerator),
             hardware=hardware(accelerator),
@@ -173,7 +173,7 @@ def scores_of(trained: Trained, part: Part) -> Scores:
 
 
 def realised(trained: Trained) -> dict[str, float]:
-    """The classes' shares among the tiles that the first epoch drew, counted on the order itself."""
+    """The classes' shares among the tiles drawn, counted on the first epoch's order; each draws as many of each."""
     labels, plan = trained.tiles[Part.TRAIN].labels, trained.fitted.plan
     draws = TrainingDraws(
         labels=labels,

@@ -16,6 +16,7 @@ from sarcoscope.data.balance import factors_of, shares
 from sarcoscope.data.indexed_tiles import IndexedTiles
 from sarcoscope.data.tile_pixels import Look
 from sarcoscope.formats.split import read_repetitions
+from sarcoscope.reports.wording import plural
 from sarcoscope.stages.tile_sets import tile_table, usable
 from sarcoscope.stages.tile_target import look_of
 
@@ -71,6 +72,8 @@ class TrainTiles:
 
 def folds_of(run: Path, asked: Sequence[str]) -> tuple[str, ...]:
     """The repetitions to train in: those asked for, or all. Raises InputError for unknown ones, ArtifactError."""
+    if not run.is_dir():
+        raise InputError(f"no run folder {shown(run)}", "give --run, or `run` in a config")
     known = tuple(read_repetitions(run))
     if unknown := [one for one in asked if one not in known]:
         raise InputError(f"no repetition {unknown[0]!r} in the split", f"there are: {', '.join(known)}")
@@ -81,7 +84,8 @@ def folds_of(run: Path, asked: Sequence[str]) -> tuple[str, ...]:
 
 def choose_tiles(run: Path, fold: str, config: TrainConfig) -> TrainTiles:
     """Raises InputError, TrainingError and ArtifactError, each saying what to do."""
-    table = usable(tile_table(run, fold)).sort("slide", "tile", "mpp")
+    every = tile_table(run, fold)
+    table = usable(every).sort("slide", "tile", "mpp")
     mpp, validation_mpp = _scales(table, config)
     train_scale = pl.any_horizontal(pl.lit(value=False), *((pl.col("mpp") - one).abs() < 1e-6 for one in mpp))
     other_scale = (pl.col("mpp") - validation_mpp).abs() < 1e-6
@@ -96,6 +100,7 @@ def choose_tiles(run: Path, fold: str, config: TrainConfig) -> TrainTiles:
     classes = config.classes or tuple(sorted(tables[Part.TRAIN]["label"].drop_nulls().unique()))
     notes = _check_classes(tables, classes, named=bool(config.classes))
     tables = {part: rows.filter(pl.col("label").is_in(classes)) for part, rows in tables.items()}
+    notes += _without_part(every, table)
     if tables[Part.VALIDATION].is_empty() and not config.train_on_validation:
         notes.append("no validation tile: nothing is chosen by them, the last epoch is kept")
     if pooled := sorted(table.filter("pooled")["label"].drop_nulls().unique()):
@@ -163,6 +168,18 @@ def _check_classes(tables: Mapping[Part, pl.DataFrame], classes: Sequence[str], 
     if out := sorted(set(every["label"].drop_nulls()) - set(classes)):
         notes.append(f"tiles of classes that are not asked for are left out: {', '.join(out)}")
     return notes
+
+
+def _without_part(every: pl.DataFrame, table: pl.DataFrame) -> list[str]:
+    """A line about slides whose tiles are left out since split.csv gives them no part, and the classes lost by it."""
+    left_out = usable(every.with_columns(part=pl.col("part").fill_null(""))).filter(pl.col("part") == "")
+    if left_out.is_empty():
+        return []
+    slides = left_out["slide"].unique().sort().to_list()
+    words = f"{plural(len(slides), 'slide')} with tiles but no part in split.csv left out: {', '.join(slides[:3])}"
+    lost = sorted(set(left_out["label"].drop_nulls()) - set(table["label"].drop_nulls()))
+    more = ", ..." if len(slides) > 3 else ""
+    return [f"{words}{more}" + (f"; all of class {', '.join(lost)}" if lost else "")]
 
 
 def _look(run: Path, train: pl.DataFrame, config: TrainConfig) -> tuple[Look | None, list[str]]:

@@ -22,7 +22,7 @@ from sarcoscope.formats.atomic import remove, write_bytes, write_text
 from sarcoscope.formats.config import config_text
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, Epoch, Timing, write_history, write_timings
 from sarcoscope.formats.member import WEIGHTS_FILE
-from sarcoscope.stages.train import Asked, Learnt, begin_folder, key_of, learn
+from sarcoscope.stages.train import Asked, Learnt, begin_folder, first_network, key_of, learn
 from sarcoscope.stages.train_tiles import TrainTiles
 from sarcoscope.stages.tune_study import SharedStudy, folder_name, number_of, place_of
 from sarcoscope.training.fit import Listener
@@ -158,8 +158,17 @@ def _learnt(search: Search, config: TrainConfig, judge: "Judge", folder: Path) -
     """Train it, or go on with it, and keep its weights for now."""
     asked = replace(search.asked, name=f"{search.config.name}-{config.name}")  # for trackers that have several searches
     key = search.key(config)
+    first = first_network(config, asked, search.chosen, search.tiles[Part.TRAIN].side_px)
     learnt = learn(
-        config, asked, search.chosen, search.tiles, search.accelerator, listener=judge, folder=folder, key=key
+        config,
+        asked,
+        search.chosen,
+        search.tiles,
+        search.accelerator,
+        first=first,
+        listener=judge,
+        folder=folder,
+        key=key,
     )
     write_history(folder / HISTORY_FILE, learnt.fitted.history, learnt.fitted.best)
     write_timings(folder / TIMINGS_FILE, learnt.fitted.timings)

@@ -91,5 +91,6 @@ def stage_rates(stages: int, top: float, decay: float) -> tuple[float, ...]:
 
 
 def mixes(epoch: int, epochs: int, off_last: float) -> bool:
-    """Whether batches of an epoch, counted from 0, are mixed."""
-    return epoch < epochs - round(off_last * epochs)
+    """Whether batches of an epoch, counted from 0, are mixed; of several epochs any share is at least one."""
+    least = 1 if off_last and epochs > 1 else 0
+    return epoch < epochs - max(least, round(off_last * epochs))

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from errno import EINVAL
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from sarcoscope.networks.checkpoints import UNPICKLING_ERRORS
 
 CHECKPOINT_FILE: Final = "checkpoint.pt"
 _SCHEMA: Final = 1
+_DAMAGED: Final = "damaged: it is no checkpoint that can be read"
 _START_ANEW: Final = "begin again with --force"
 
 Weights = dict[str, Tensor]
@@ -71,8 +74,34 @@ def save_state(
         "ema": None if ema is None else ema.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        told = _Told(file)
+        try:
+            torch.save(content, cast("IO[bytes]", told))
+        except RuntimeError:
+            if told.error is not None:
+                raise told.error from None
+            raise
+
+
+class _Told:
+    """A file whose errors torch, which hides them behind its own, does not lose."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Raises OSError, and keeps it."""
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        """As `write`."""
+        self._file.flush()
 
 
 def read_state(path: Path, key: str) -> Mapping[str, Any] | None:
@@ -83,12 +112,18 @@ def read_state(path: Path, key: str) -> Mapping[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError) as error:
-        problem = f"cannot be read ({' '.join(str(error).split()) or 'out of memory'})"
-        raise ArtifactError(path, problem, "check the drive and the memory, then run again") from error
-    except UNPICKLING_ERRORS as error:
-        raise ArtifactError(path, "damaged: it is no checkpoint that can be read", _START_ANEW) from error
+        with ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not compare the checksums
+        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError as error:
+        raise ArtifactError(path, "does not fit into memory", "free some, then run again") from error
+    except (BadZipFile, *UNPICKLING_ERRORS) as error:
+        if isinstance(error, OSError) and error.errno != EINVAL:  # which is a place that a file cut short does not have
+            problem = f"cannot be read ({error.strerror or error})"
+            raise ArtifactError(path, problem, "check the drive, then run again") from error
+        raise ArtifactError(path, _DAMAGED, _START_ANEW) from error
+    if damaged:
+        raise ArtifactError(path, _DAMAGED, _START_ANEW)
     if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
         raise ArtifactError(path, "no checkpoint of this version", _START_ANEW)
     if content["key"] != key:
