@@ -67,6 +67,7 @@ def errors_told(*, as_json: bool, debug: bool, interrupted: str = _KEPT) -> Iter
     tell(f"error: {words}" if code == 2 else words)
     if as_json:
         print_json({"error": words, "kind": type(problem).__name__})
+    traceback.clear_frames(problem.__traceback__)  # what it held, as worker processes, ends in order before Python does
     raise typer.Exit(code)
 
 
