@@ -142,8 +142,8 @@ def test_tiles_stay_in_memory_where_they_all_fit(tmp_path: Path, cache_mb: int, 
     if stays:
         np.testing.assert_array_equal(again, tissue(2, 32))
     else:
-        assert "s2_0.png: cannot be read" in again
-    assert "s1_0.png: cannot be read" in read_or_error(tiles, 1)  # which nobody read before
+        assert "s2_0.png: is not there any more" in again
+    assert "s1_0.png: is not there any more" in read_or_error(tiles, 1)  # which nobody read before
 
 
 def test_memory_that_would_not_hold_all_tiles_holds_none(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """Jobs over several processes, some of which are ended from outside."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
+from typing_extensions import override
 
 from sarcoscope.core.errors import InputError, SarcoscopeError
 from sarcoscope.stages.pool import Report, run_jobs
@@ -73,6 +77,18 @@ def test_processes_that_all_die_as_they_begin_are_all_named(tmp_path: Path) -> N
     heard, _ = run(tmp_path, names, workers=4)
     assert set(heard.errors) == set(names)
     assert not heard.results
+
+
+def test_an_interrupt_that_comes_again_and_again_leaves_no_process(tmp_path: Path) -> None:
+    class Impatient(Heard):
+        @override
+        def advanced(self, planned: int, done: int) -> None:
+            raise KeyboardInterrupt
+
+    jobs = [tmp_path / name for name in "abcdefgh"]
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(jobs, work, Impatient(), workers=3, lost=lambda job: InputError(job.name, "look at it"))
+    assert not multiprocessing.active_children()
 
 
 def test_one_worker_works_in_this_process(tmp_path: Path) -> None:

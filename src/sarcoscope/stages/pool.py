@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.context import SpawnContext
 from queue import Empty
@@ -152,11 +152,13 @@ class _Worker:
         """Ask it to end; what it is at, it leaves off."""
         self._stop.set()
 
-    def end(self, hears: Hears[Any, Any]) -> None:
-        """Wait until it has ended, and pass on what it said last."""
+    def end(self) -> None:
+        """Wait until it has ended."""
         self._process.shutdown(cancel_futures=True)
-        with closing(self._sent):
-            self.tell(hears)
+
+    def close(self) -> None:
+        """Let go of what it said and nobody was told."""
+        self._sent.close()
 
 
 def _side_by_side(jobs: Sequence[Job], work: Work[Job, Done], hears: Hears[Job, Done], workers: int) -> list[Job]:
@@ -210,8 +212,12 @@ def _hiring(hears: Hears[Any, Any]) -> Iterator[Callable[[], _Worker]]:
 
     try:
         yield hire
+        for worker in hired:
+            worker.end()
+            worker.tell(hears)  # what it said last
     finally:
         for worker in hired:
             worker.stop()
         for worker in hired:
-            worker.end(hears)
+            worker.end()
+            worker.close()
