@@ -59,7 +59,8 @@ from sarcoscope.formats.tile_index import read_cohort_tiles
 from sarcoscope.metrics.classification import Scores
 from sarcoscope.networks.timm_models import timm_network
 from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
-from sarcoscope.stages.train import Asked, TrainSummary, first_network, key_of, members_of, train
+from sarcoscope.stages.train import TrainSummary, members_of, train
+from sarcoscope.stages.train_one import Asked, first_network, key_of
 from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles
 from sarcoscope.training.schedule import EPOCHS, Plan, opening_epochs, settle
 from sarcoscope.training.state import Progress

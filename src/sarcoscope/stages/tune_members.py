@@ -20,8 +20,9 @@ from sarcoscope.formats.atomic import writing
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, read_history, read_timings
 from sarcoscope.formats.member import MEMBER_FILE, WEIGHTS_FILE, MemberRecord, read_member
 from sarcoscope.stages.outputs import remove_drafts, replacing_folder
-from sarcoscope.stages.train import MEMBERS, Learnt, alone_in, first_network, judged, key_of
+from sarcoscope.stages.train import MEMBERS, alone_in
 from sarcoscope.stages.train_member import write_trained
+from sarcoscope.stages.train_one import Learnt, first_network, judged, key_of
 from sarcoscope.stages.tune_study import SharedStudy, outcome_of
 from sarcoscope.stages.tune_trial import Search
 from sarcoscope.training.energy import Energy

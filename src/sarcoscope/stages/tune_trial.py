@@ -22,7 +22,8 @@ from sarcoscope.formats.atomic import remove, write_bytes, write_text
 from sarcoscope.formats.config import config_text
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, Epoch, Timing, write_history, write_timings
 from sarcoscope.formats.member import WEIGHTS_FILE
-from sarcoscope.stages.train import Asked, Learnt, begin_folder, first_network, key_of, learn
+from sarcoscope.stages.train import begin_folder
+from sarcoscope.stages.train_one import Asked, Learnt, first_network, key_of, learn
 from sarcoscope.stages.train_tiles import TrainTiles
 from sarcoscope.stages.tune_study import SharedStudy, folder_name, number_of, place_of
 from sarcoscope.training.fit import Listener
