@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sarcoscope.core.cohort import Part
-from sarcoscope.core.errors import TrainingError
+from sarcoscope.core.errors import InputError, TrainingError
 from sarcoscope.core.geometry import Rgb
 from sarcoscope.core.training import AugmentConfig, MixConfig, NetworkConfig, TrainConfig
 from sarcoscope.formats.manifest import read_cohort, write_cohort
@@ -175,3 +175,9 @@ def test_what_cannot_be_trained_is_not_shown(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="only class A has training tiles"):
         show_batch(TrainConfig(run=str(run)), tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()
+
+
+def test_a_picture_of_another_kind_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a picture .*s\.jpg; give a name that ends in \.png"):
+        show_batch(TrainConfig(run=str(run)), tmp_path / "s.jpg")
+    assert not (tmp_path / "s.jpg").exists()

@@ -1,5 +1,6 @@
 """A training from its tiles to its files: what they say, that they belong together, and that a kill changes nothing."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -60,12 +61,13 @@ from sarcoscope.metrics.classification import Scores
 from sarcoscope.networks.timm_models import timm_network
 from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
 from sarcoscope.stages.train import TrainSummary, members_of, train
-from sarcoscope.stages.train_one import Asked, first_network, key_of
+from sarcoscope.stages.train_one import Asked, Recorder, first_network, key_of
 from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles
 from sarcoscope.training.schedule import EPOCHS, Plan, opening_epochs, settle
 from sarcoscope.training.state import Progress
 from tests.cohorts_made import tissue, write_tile
 from tests.stages.test_train_tiles import ready_run, slide_run
+from tests.training.test_trackers import in_tensorboard
 
 STEPS_AN_EPOCH = 12
 FILES = {
@@ -188,6 +190,24 @@ def test_every_file_is_there_and_is_what_the_record_says(whole: Whole) -> None:
     assert whole.heard.steps == list(range(1, 37))
     with Image.open(whole.folder / "curves.png") as picture:
         picture.verify()
+
+
+def test_the_record_says_which_libraries_trained(whole: Whole) -> None:
+    found = whole.member.provenance.libraries
+    for name in ("timm", "torch", "torchvision", "accelerate", "safetensors", "onnxscript"):
+        assert found[name] == importlib.metadata.version(name)
+
+
+def test_trackers_hear_again_of_the_epoch_after_which_a_process_was_killed(whole: Whole, tmp_path: Path) -> None:
+    history, best = read_history(whole.folder / "history.csv")
+    progress = Progress(step=24, history=history[:2], timings=read_timings(whole.folder / "timings.csv")[:2], best=best)
+    plan = settle(100, whole.config.length)
+    with Recorder(tmp_path, "tiny", ("tensorboard",), {}, Heard()) as recorder:
+        recorder.began(plan, progress)
+        progress.history.append(history[2])
+        progress.timings.append(progress.timings[-1])
+        recorder.epoch_over(history[2], progress.timings[-1])
+    assert [step for step, _ in in_tensorboard(tmp_path, "tiny")["loss"]] == [2, 3]
 
 
 def test_classes_are_drawn_as_their_multipliers_say(whole: Whole) -> None:
@@ -477,6 +497,7 @@ def test_one_member_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     assert heard.failed.keys() == summary.failures.keys() == {"compact-no_B"}
     assert "only class A has training tiles" in summary.failures["compact-no_B"]
     assert list(summary.members) == ["compact-whole"]
+    assert "1 epoch: too few to open 5 of the 5 stages" in heard.lines
     assert summary.exit_code == 1
     assert (summary.members["compact-whole"].fold, summary.members["compact-whole"].epochs) == ("whole", 1)
     assert (run / "members" / "compact-whole" / "member.json").is_file()

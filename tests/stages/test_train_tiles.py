@@ -360,6 +360,20 @@ def test_a_run_folder_that_is_not_ready_says_what_to_run(
         chosen(run)
 
 
+def test_all_parts_share_the_memory_for_decoded_tiles(tmp_path: Path) -> None:
+    run = ready_run(tmp_path, {"A": 4, "B": 4})
+    config = TrainConfig(run=str(run), side_px=256, cache_mb=1)  # 0.2 MB a tile
+    put_parts(run, {"A0": "train", "B0": "train", "A1": "validation", "B1": "validation", "A2": "test"})
+    found = chosen(run).opened(config)
+    held = {part: (len(tiles.labels), tiles.cached_mb) for part, tiles in found.items()}
+    mb = 256 * 256 * 3 / 1e6
+    assert held == {
+        Part.TRAIN: (4, pytest.approx(4 * mb)),  # 0.79 of 1 MB
+        Part.VALIDATION: (4, 0),
+        Part.TEST: (2, 0),  # 0.39 MB, of which 0.21 are left
+    }
+
+
 def test_tiles_of_another_side_are_brought_to_that_of_the_training_tiles(tmp_path: Path) -> None:
     run = ready_run(tmp_path, {"A": 4, "B": 4})
     config = TrainConfig(run=str(run), side_px=48, length=LengthConfig(epochs=1))

@@ -1,6 +1,10 @@
 """The loop: it has to learn, to be the same twice, and to go on as if it had never been stopped."""
 
 import copy
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -244,6 +248,39 @@ def test_memory_that_runs_out_is_named_with_what_to_do() -> None:
 
     with pytest.raises(TrainingError, match=r"out of memory with compact and a batch of 8; set length.accumulate: 2"):
         fit(Huge(2, width=4), dotted(16, 1), None, CONFIG)
+
+
+@pytest.mark.parametrize("name", ["compile", "deterministic", "channels_last"])
+def test_how_a_network_is_computed_changes_nothing_but_rounding(name: str) -> None:
+    def losses(other: TrainConfig) -> list[float]:
+        network = compact()
+        network.dropout.p = 0.0  # which compiled code draws otherwise
+        return [one.loss for one in fit(network, dotted(16, 1), dotted(8, 2), other).history]
+
+    plain = replace(CONFIG, optimiser=OptimiserConfig(), length=LengthConfig(epochs=3, epoch_tiles=16, batch=8))
+    other = {
+        "compile": replace(plain, compile=True),
+        "deterministic": replace(plain, deterministic=True),
+        "channels_last": replace(plain, channels_last=False),
+    }[name]
+    if name == "compile" and not shutil.which(os.environ.get("CXX", "g++")):
+        pytest.skip("no C++ compiler found: torch.compile not tested")
+    assert losses(other) == pytest.approx(losses(plain), rel=1e-3)
+
+
+def test_a_network_that_cannot_be_compiled_is_named(tmp_path: Path) -> None:
+    script = (
+        "from dataclasses import replace\n"
+        "from tests.training.test_fit import CONFIG, compact, dotted, fit\n"
+        "fit(compact(), dotted(16, 1), None, replace(CONFIG, compile=True))"
+    )
+    where = {"CXX": str(tmp_path / "nowhere"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, env=os.environ | where
+    )
+    assert done.returncode == 1
+    assert "TrainingError: the network cannot be compiled here (" in done.stderr
+    assert done.stderr.strip().endswith("; set compile: false")
 
 
 def test_a_step_in_parts_is_the_same_step() -> None:

@@ -31,8 +31,8 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "true" if name.endswith("TELEMETRY") else "ERROR")
 
 
-def in_tensorboard(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    found = EventAccumulator(str(folder / "tensorboard" / NAME))
+def in_tensorboard(folder: Path, name: str = NAME) -> dict[str, list[tuple[int, float]]]:
+    found = EventAccumulator(str(folder / "tensorboard" / name))
     found.Reload()
     return {tag: [(one.step, one.value) for one in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 

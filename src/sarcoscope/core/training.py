@@ -94,7 +94,7 @@ class MixConfig:
     chance: float = 0.5
     """Share of batches that are mixed."""
     off_last: float = 0.1
-    """Share of the epochs, at the end, without either."""
+    """Share of the epochs, at the end, without either; of several epochs at least one, unless 0."""
 
     def __post_init__(self) -> None:
         _share("mix.chance", self.chance)

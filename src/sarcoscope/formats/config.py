@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from sarcoscope.core.errors import ArtifactError, InputError
 
 Config = TypeVar("Config")
-_WORDS = {
+_WORDS: Final = {
     "tuple_type": "input should be a list, e.g. [0]",
     "dataclass_type": "input should be a section of `key: value`",
     "dict_type": "input should be a section of `key: value`",

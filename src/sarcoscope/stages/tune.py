@@ -20,8 +20,8 @@ from sarcoscope.formats.atomic import writing
 from sarcoscope.reports.tune_page import SearchRecord, write_tune_page
 from sarcoscope.stages.train import alone_in
 from sarcoscope.stages.train_member import is_phantom
-from sarcoscope.stages.train_one import Asked, first_network
-from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles, folds_of
+from sarcoscope.stages.train_one import Asked, first_network, never_open
+from sarcoscope.stages.train_tiles import choose_tiles, folds_of
 from sarcoscope.stages.tune_members import Kept, MemberListener, refuse_foreign, write_members
 from sarcoscope.stages.tune_study import SharedStudy, open_study
 from sarcoscope.stages.tune_trial import Search, TrialListener, pruner_of, run_trial, tidy
@@ -33,10 +33,6 @@ TUNING: Final = "tuning"
 
 class TuneListener(TrialListener, MemberListener, Protocol):
     """Who is told how a search goes."""
-
-    def tiles_chosen(self, tiles: TrainTiles, lines: Sequence[str]) -> None:
-        """What all trials are trained on, and in lines what they start from and what else should be known."""
-        ...
 
     def search_began(self, parameters: Sequence[Parameter], trials: Sequence[Trial], total: int) -> None:
         """What is searched, and the trials that are there already."""
@@ -127,7 +123,7 @@ def prepare(config: TuneConfig, listener: TuneListener) -> Search:
         raise TrainingError("no validation tile, and trials are judged by them", "split again with a validation part")
     tiles = chosen.opened(train, (Part.TRAIN, Part.VALIDATION))
     network, weights = first_network(train, asked, chosen, tiles[Part.TRAIN].side_px)
-    listener.tiles_chosen(chosen, [*weights.lines(), *chosen.notes])
+    listener.tiles_chosen(chosen, [*weights.lines(), *chosen.notes, *never_open(train, network, tiles)])
     stages = len(network.stages())
     return Search(
         config=config,

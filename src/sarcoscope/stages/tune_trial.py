@@ -23,10 +23,9 @@ from sarcoscope.formats.config import config_text
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, Epoch, Timing, write_history, write_timings
 from sarcoscope.formats.member import WEIGHTS_FILE
 from sarcoscope.stages.train import begin_folder
-from sarcoscope.stages.train_one import Asked, Learnt, first_network, key_of, learn
+from sarcoscope.stages.train_one import Asked, LearnListener, Learnt, first_network, key_of, learn
 from sarcoscope.stages.train_tiles import TrainTiles
 from sarcoscope.stages.tune_study import SharedStudy, folder_name, number_of, place_of
-from sarcoscope.training.fit import Listener
 from sarcoscope.training.schedule import Plan, opening_epochs
 from sarcoscope.training.state import CHECKPOINT_FILE, Progress, weights_of
 
@@ -38,15 +37,11 @@ _JUDGED_FROM: Final = 3
 """So many of them have to have come to an epoch for it to be compared."""
 
 
-class TrialListener(Listener, Protocol):
-    """Who is told how trials go."""
+class TrialListener(LearnListener, Protocol):
+    """Who is told how trials go; which tiles were chosen, once for all of them."""
 
     def trial_began(self, trial: Trial, place: int, total: int) -> None:
         """Its turn has come, as the `place`-th of `total` from 1."""
-        ...
-
-    def told(self, words: str) -> None:
-        """Something to know that stops nothing."""
         ...
 
 

@@ -20,6 +20,8 @@ from sarcoscope.networks.cam_network import CamNetwork
 from sarcoscope.training.schedule import Plan
 
 MOST_WORKERS: Final = 16
+_COMPILER: Final = ("torch._dynamo", "torch._inductor")
+"""Where the errors of torch.compile come from; importing them takes seconds, also where nothing is compiled."""
 _NO_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -35,7 +37,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 
 
 def worker_count(config: TrainConfig, accelerator: Accelerator) -> int:
-    """Processes that read and vary tiles for this process; none on a CPU, which has its hands full. InputError."""
+    """Processes that read and vary tiles for this process; none on a CPU, which has its hands full."""
     if config.workers is not None:
         return config.workers
     if accelerator.device.type == "cpu":
@@ -94,10 +96,13 @@ def reproducible(config: TrainConfig, accelerator: Accelerator) -> Iterator[None
 
 @contextmanager
 def named_errors(config: TrainConfig, plan: Plan) -> Iterator[None]:
-    """Memory that runs out becomes a TrainingError with advice."""
+    """Memory that runs out, and a network that torch.compile cannot compile, become a TrainingError with advice."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError; a CPU raises a plain one
+        if type(error).__module__.startswith(_COMPILER):
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise TrainingError(f"the network cannot be compiled here ({first})", "set compile: false") from error
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
             raise
         problem = f"out of memory with {config.network.name} and a batch of {plan.batch}"
