@@ -74,11 +74,12 @@ $(RUN)/installed: requirements/run.txt pyproject.toml
 	@$(RUN)/bin/python $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DEV)/installed: requirements/test.txt pyproject.toml
+$(DEV)/installed: requirements/test.txt requirements/gradcam.txt pyproject.toml
 	@$(if $(PYTHON),,echo 'error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python3'; exit 1)
 	@echo 'building the environment with the training extra in $(DEV) (once; torch is large)'
 	@$(PYTHON) -m venv --clear $(DEV)
 	@$(DEV)/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@$(DEV)/bin/python $(PIP) --require-hashes --no-deps --no-build-isolation -r requirements/gradcam.txt
 	@$(DEV)/bin/python $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -102,6 +103,7 @@ lock:
 	echo 'histolab==0.7.0' | $(COMPILE) --override requirements/peers-overrides.txt --only-binary :all: \
 		--no-binary openslide-python - --output-file requirements/peers-histolab.txt
 	echo 'tiatoolbox==2.1.3' | $(COMPILE) --universal - --output-file requirements/peers-tiatoolbox.txt
+	printf 'grad-cam\nttach\n' | $(COMPILE) --universal --no-deps - --output-file requirements/gradcam.txt
 	$(OURS) pyproject.toml requirements/build.in --output-file requirements/run.txt
 	$(OURS) pyproject.toml requirements/build.in --extra train --extra cluster --group dev --output-file requirements/test.txt
 

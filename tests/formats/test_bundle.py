@@ -90,7 +90,7 @@ def _tile(manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda manifest: manifest.update(schema_version=2), "schema_version"),
+        (lambda manifest: manifest.update(schema_version=3), "schema_version"),
         (lambda manifest: manifest.update(surprise=1), "surprise"),
         (_twice, "classes named twice"),
         (_leaves, "leaves the bundle"),

@@ -1,7 +1,7 @@
 """What is said of a slide: counts of tile labels, what the rules made of them, or why nothing is said."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sarcoscope.core.errors import InputError
 
@@ -56,6 +56,35 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassSet:
+    """The classes that cannot be told apart at a level (split conformal prediction)."""
+
+    classes: tuple[str, ...]
+    """The most probable first; empty where no class fits."""
+    level: float
+    """Share of slides whose set is to hold their class, 0..1."""
+    reason: str
+    """What the set rests on, in words with the numbers."""
+    tests: tuple[tuple[str, str], ...] = ()
+    """What would separate classes of the set: the test and its source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """Whether a slide looks like the slides that the bundle was made from."""
+
+    distance: float
+    """Mean distance of its tiles to training tiles in the last feature layer, 0..2."""
+    p: float
+    """Conformal: (1 + validation slides at least as far) / (1 + validation slides)."""
+    slides: int
+    """Validation slides it is compared with."""
+    far: bool
+    """Whether it is flagged as out of cohort."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """What the kept tiles of one slide say. `label` is None exactly where `undetermined` gives a reason."""
 
@@ -67,6 +96,13 @@ class Diagnosis:
     components: tuple[Component, ...]
     mean_probability: Mapping[str, float | None]
     """Mean over kept tiles per class; None where there is no tile."""
+    other_ways: Mapping[str, str | None] = field(default_factory=dict)
+    """Labels by further ways of aggregating tiles: `mean` (largest mean probability), `regression` (on vote shares,
+    where the bundle has one); None where undetermined."""
+    set: ClassSet | None = None
+    """None where the bundle has none, or where the slide is undetermined."""
+    likeness: Likeness | None = None
+    """None where the bundle cannot tell, or where there is no tile."""
 
     def __post_init__(self) -> None:
         if (self.label is None) == (self.undetermined is None):

@@ -39,6 +39,24 @@ class ComponentRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AncillaryTest:
+    """What would tell classes apart that the slide alone does not; a text for people, with its source."""
+
+    between: tuple[str, ...]
+    """The classes, two or more."""
+    test: str
+    """E.g. 'MDM2/CDK4 FISH'."""
+    source: str
+    """Where this is said."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.between)) < 2 or len(set(self.between)) < len(self.between):
+            raise InputError(f"ancillary test between {', '.join(self.between)}", "name two classes or more, each once")
+        if not self.test or not self.source:
+            raise InputError(f"ancillary test between {', '.join(self.between)}", "give its name and its source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlideRules:
     """All that turns tile probabilities into a diagnosis."""
 
@@ -48,6 +66,7 @@ class SlideRules:
     """Classes known at tile level only: a slide whose most frequent label is one of them is undetermined."""
     refine: RefineRule | None = None
     components: tuple[ComponentRule, ...] = field(default=())
+    ancillary: tuple[AncillaryTest, ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.minimum_tiles < 1:
@@ -60,5 +79,7 @@ class SlideRules:
             named |= set(self.refine.evidence)
         for rule in self.components:
             named |= {rule.main, rule.component}
+        for test in self.ancillary:
+            named |= set(test.between)
         if unknown := named - set(classes):
             raise InputError(f"rules name unknown classes {sorted(unknown)}", f"known: {', '.join(classes)}")

@@ -19,12 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sarcoscope.core.errors import BundleError, InputError
 from sarcoscope.core.names import CODE, NAME
 from sarcoscope.core.tiling import TilingConfig
-from sarcoscope.diagnosis.fusion import FUSIONS, Probabilities
+from sarcoscope.diagnosis.calibration import Calibration, Features
+from sarcoscope.diagnosis.fusion import Probabilities, check_fusion
 from sarcoscope.diagnosis.rules import SlideRules
 from sarcoscope.formats.atomic import write_text
 from sarcoscope.formats.hashing import sha256_file
 
-BUNDLE_SCHEMA: Literal[1] = 1
+BUNDLE_SCHEMA: Literal[2] = 2
 _AGAIN = "get the bundle again from where it came"
 
 
@@ -70,6 +71,8 @@ class BundleMember(_Part):
     """Scales of its training tiles, microns per pixel."""
     model: HashedFile
     head: HashedFile
+    mpp: float | None = Field(default=None, gt=0)
+    """um/px that it reads around each tile's centre in fusion mode `concentric`; None reads the tile itself."""
     metrics: dict[str, float] = {}
     """Measured when it was trained; what on stands in the bundle's provenance."""
 
@@ -77,16 +80,19 @@ class BundleMember(_Part):
 class Fusion(_Part):
     """How members become one (paper, section 1.3)."""
 
-    mode: Literal["shared"] = "shared"
-    """Every member reads the same tile."""
+    mode: Literal["shared", "concentric"] = "shared"
+    """shared: every member reads the same tile, as published. concentric: each its own scale around its centre."""
     rule: str = "mean"
+    """mean, weighted, product or vote: `diagnosis.fusion`."""
+    weights: tuple[float, ...] = ()
+    """By member, of sum 1; for `weighted` alone."""
 
 
 class BundleManifest(_Part):
     """Content of bundle.json."""
 
     kind: Literal["sarcoscope.bundle"] = "sarcoscope.bundle"
-    schema_version: Literal[1] = BUNDLE_SCHEMA
+    schema_version: Literal[1, 2] = BUNDLE_SCHEMA
     name: str
     version: str
     synthetic: bool
@@ -101,6 +107,10 @@ class BundleManifest(_Part):
     tiling: TilingConfig
     """`tiling.mpp` is the scale of the tiles that are read."""
     rules: SlideRules
+    calibration: Calibration = Calibration()
+    """What was fitted on validation tiles and slides."""
+    reference: HashedFile | None = None
+    """An .npz with `features` (R, F) float32 of training tiles, which `calibration.distance` compares with."""
     provenance: dict[str, Any]
     """How and on what it was trained."""
 
@@ -109,8 +119,16 @@ class BundleManifest(_Part):
         codes = [item.code for item in self.classes]
         if len(set(codes)) != len(codes):
             raise ValueError(f"classes named twice: {codes}")
-        if self.fusion.rule not in FUSIONS:
-            raise ValueError(f"unknown fusion {self.fusion.rule!r}, known: {', '.join(sorted(FUSIONS))}")
+        check_fusion(self.fusion.rule, self.fusion.weights, len(self.members))
+        if self.fusion.mode == "shared" and any(one.mpp is not None for one in self.members):
+            raise ValueError("a member with a scale of its own in fusion mode shared")
+        names = [one.name for one in self.members]
+        if len(set(names)) != len(names):
+            raise ValueError(f"members named twice: {names}")
+        if (self.calibration.distance is None) != (self.reference is None):
+            raise ValueError("a distance without reference features, or the other way round")
+        if self.calibration.distance and self.calibration.distance.member not in names:
+            raise ValueError(f"distance by the features of {self.calibration.distance.member}, which is no member")
         self.rules.check(codes)
         return self
 
@@ -153,6 +171,18 @@ class Bundle:
         except (ValueError, KeyError, OSError) as error:
             raise BundleError(path, f"not arrays named weight and bias ({error})", _AGAIN) from error
 
+    def reference(self) -> Features | None:
+        """(R, F) float32 features of training tiles; None where it has none. BundleError as for `model`."""
+        if self.manifest.reference is None:
+            return None
+        path = self.folder / self.manifest.reference.path
+        try:
+            with np.load(BytesIO(_content(self.folder, self.manifest.reference)), allow_pickle=False) as arrays:
+                features: Features = arrays["features"]
+                return features
+        except (ValueError, KeyError, OSError) as error:
+            raise BundleError(path, f"not an array named features ({error})", _AGAIN) from error
+
 
 def _canonical(manifest: BundleManifest) -> str:
     return json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -194,6 +224,8 @@ def read_bundle(folder: Path) -> Bundle:
     for member in manifest.members:
         for file in (member.model, member.head):
             _content(folder, file)
+    if manifest.reference:
+        _content(folder, manifest.reference)
     return Bundle(folder=folder, manifest=manifest, sha256=found)
 
 

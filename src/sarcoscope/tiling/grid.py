@@ -1,6 +1,8 @@
 """The grid: anchored at the slide's origin, so that the grids of all scales nest."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,18 @@ def reading_mpp(source: SlideSource, scale: Scale, config: TilingConfig) -> Mpp:
         f"{scale.mpp:g} um/px ({scale.source}) is coarser than the {config.mpp:g} um/px asked for",
         "scan it at a higher power, or ask for a coarser scale (a bundle trained at one); tiles are never upsampled",
     )
+
+
+def sides_around(
+    source: SlideSource, scale: Scale, config: TilingConfig, scales: Iterable[float]
+) -> dict[float, float]:
+    """Side of a tile at each of further scales, level-0 px, by um/px. ScaleError where the slide is too coarse for one.
+
+    Raises it before anything is read: a slide is never upsampled.
+    """
+    return {
+        mpp: config.tile_px * reading_mpp(source, scale, replace(config, mpp=Mpp(mpp))) / scale.mpp for mpp in scales
+    }
 
 
 def grid_boxes(

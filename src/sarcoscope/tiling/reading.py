@@ -1,7 +1,7 @@
 """Reading tiles ahead of whoever uses them: threads, a bounded window, the order of the plan."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from sarcoscope.core.errors import InputError
-from sarcoscope.core.geometry import Mpp, Rgb, Size
+from sarcoscope.core.geometry import Box, Mpp, Rgb, Size
 from sarcoscope.core.tile import Tile
 from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.slides.port import SlideSource
@@ -52,6 +52,37 @@ class TileReader:
                 phash=phash(view) if self.hashed else None,
             )
         return judged, rgb
+
+
+@dataclass(frozen=True, slots=True)
+class ScalesReader:
+    """Reads a tile, and around its centre one of each further scale, white outside the slide (paper, figure 4)."""
+
+    reader: TileReader
+    sides_l0: Mapping[float, float]
+    """Side of a tile of each further scale, level-0 px, by its um/px (`grid.sides_around`)."""
+
+    def read(self, tile: Tile) -> tuple[Tile, dict[float | None, Rgb]]:
+        """The tile, judged by its own px, and px by scale, its own under None; further ones of kept tiles alone.
+
+        Raises SlideReadError.
+        """
+        judged, rgb = self.reader.read(tile)
+        views: dict[float | None, Rgb] = {None: rgb}
+        if judged.kept:
+            views |= {mpp: self.around(tile.box, mpp) for mpp in self.sides_l0}
+        return judged, views
+
+    def around(self, box: Box, mpp: float) -> Rgb:
+        """(tile_px, tile_px, 3) at a further scale around the centre of a box of level-0 px."""
+        side = Size(self.reader.config.tile_px, self.reader.config.tile_px)
+        return self.reader.source.read(box_around(box, self.sides_l0[mpp]), side)
+
+
+def box_around(box: Box, side_l0: float) -> Box:
+    """The square with the same centre, to the nearest level-0 px."""
+    side = max(1, round(side_l0))
+    return Box(round(box.left + (box.width - side) / 2), round(box.top + (box.height - side) / 2), side, side)
 
 
 def judged_view(rgb: Rgb, mpp: Mpp, tolerance: float = _DEFAULT.coarser_tolerance) -> tuple[Rgb, Mpp]:
