@@ -1,5 +1,6 @@
 """Config files: what is written comes back, and every mistake is named with its key."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,59 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, told: str) ->
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="there is no such file"):
         read_config(tmp_path / "no.yaml", CutConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One of a list."""
+
+    name: str = "a"
+    """What it is called."""
+    mpp: tuple[float, ...] = (0.5,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several:
+    """A config with lists of sections, and a section that may be missing."""
+
+    networks: tuple[Network, ...] = ()
+    """Each by itself."""
+    score: ScoreConfig | None = None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Several(),
+        Several(networks=(Network(), Network(name="b: c", mpp=(1.0, 0.5))), score=ScoreConfig(top=3)),
+        Several(networks=(Network(name="- #"),)),
+    ],
+)
+def test_lists_of_sections_come_back(tmp_path: Path, config: Several) -> None:
+    path = tmp_path / "several.yaml"
+    path.write_text(config_text(config), encoding="utf-8")
+    assert read_config(path, Several) == config
+
+
+def test_the_keys_of_a_list_are_explained_once() -> None:
+    text = config_text(Several(networks=(Network(), Network(name="b"))))
+    assert text.count("# What it is called.") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("networks: [{name: a}, {nam: b}]", "unknown key networks.1.nam; did you mean name?"),
+        ("score: {topp: 1}", "unknown key score.topp; did you mean top?"),
+        ("networks: [{name: a}, {mpp: x}]", "networks.1.mpp: input should be a list"),
+        ("networks: 3", "networks: input should be a list"),
+        ("networks: [3]", "networks.0: input should be a section of `key: value`"),
+        ("region_um: 3", "unknown key region_um; did you mean score.region_um?"),
+    ],
+)
+def test_a_mistake_in_a_list_of_sections_is_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "several.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ArtifactError, match="several.yaml") as caught:
+        read_config(path, Several)
+    assert told in str(caught.value)

@@ -5,11 +5,11 @@ import difflib
 import inspect
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -62,17 +62,32 @@ def _unknown_key(values: Mapping[Any, Any], kind: Any, inside: str = "") -> tupl
         if key not in known:
             meant = _near(str(key), known)
             return f"unknown key {inside}{key}", f"did you mean {meant}?" if meant else f"known: {', '.join(known)}"
-        if is_dataclass(known[key]) and isinstance(value, Mapping):
-            deeper = _unknown_key(value, known[key], f"{inside}{key}.")
-            if deeper:
+        section = _section(known[key])
+        for place, one in _sections(value) if section else ():
+            if deeper := _unknown_key(one, section, f"{inside}{key}.{place}"):
                 return deeper
     return None
+
+
+def _section(kind: Any) -> type | None:
+    """The dataclass of a field that is one, perhaps one, or a list of such; None for other fields."""
+    candidates = (kind, *get_args(kind))
+    return next((one for one in candidates if isinstance(one, type) and is_dataclass(one)), None)
+
+
+def _sections(value: Any) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """What stands in a section, or in each of a list of them, counted from 0, with what that adds to the key."""
+    if isinstance(value, Mapping):
+        yield "", value
+    elif isinstance(value, list):
+        yield from ((f"{number}.", one) for number, one in enumerate(value) if isinstance(one, Mapping))
 
 
 def _near(key: str, known: Mapping[str, Any]) -> str:
     """A key like it, here or in one of the sections; empty where there is none."""
     here = difflib.get_close_matches(key, known, 1)
-    inner = {one.name: f"{name}.{one.name}" for name, of in known.items() if is_dataclass(of) for one in fields(of)}
+    sections = {name: section for name, kind in known.items() if (section := _section(kind))}
+    inner = {one.name: f"{name}.{one.name}" for name, section in sections.items() for one in fields(section)}
     return next(iter([*here, *(inner[near] for near in difflib.get_close_matches(key, inner, 1))]), "")
 
 
@@ -87,11 +102,11 @@ def _not_finite(value: Any, inside: str = "") -> str:
 
 def config_text(config: Any) -> str:
     """A config as YAML with what each key means, read back by `read_config` as it was."""
-    return _lines(config, 0)
+    return _lines(config)
 
 
-def _lines(config: Any, depth: int) -> str:
-    meanings = _meanings(type(config))
+def _lines(config: Any, *, explained: bool = True) -> str:
+    meanings = _meanings(type(config)) if explained else {}
     text = ""
     for field in fields(config):
         value = getattr(config, field.name)
@@ -99,11 +114,21 @@ def _lines(config: Any, depth: int) -> str:
         if comment:
             text += textwrap.indent(comment, "# ") + "\n"
         if is_dataclass(value):
-            text += f"{field.name}:\n" + textwrap.indent(_lines(value, depth + 1), "  ")
+            text += f"{field.name}:\n" + textwrap.indent(_lines(value), "  ")
+        elif isinstance(value, tuple) and value and all(is_dataclass(one) for one in value):
+            text += f"{field.name}:\n" + "".join(_item(one, explained=one is value[0]) for one in value)
         else:
             dumped = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=10_000)
             text += f"{field.name}: {dumped.splitlines()[0]}\n"  # behind it a scalar has a line of dots
     return text
+
+
+def _item(config: Any, *, explained: bool) -> str:
+    """One of a list of sections; what its keys mean is said of the first one alone."""
+    lines = textwrap.indent(_lines(config, explained=explained), "    ").splitlines()
+    first = next(place for place, line in enumerate(lines) if not line.lstrip().startswith("#"))
+    lines[first] = "  - " + lines[first].removeprefix("    ")
+    return "\n".join(lines) + "\n"
 
 
 def _plain(value: Any) -> Any:
