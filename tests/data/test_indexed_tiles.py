@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from sarcoscope.core.errors import ArtifactError, InputError, SlideError
 from sarcoscope.core.geometry import Rgb, Size
 from sarcoscope.data.batches import plain_loader
-from sarcoscope.data.indexed_tiles import _MOST_OPEN, IndexedTiles, at_side
-from sarcoscope.data.tile_pixels import Look, appearance_in, box_of
+from sarcoscope.data.indexed_tiles import _MOST_OPEN, IndexedTiles
+from sarcoscope.data.tile_pixels import Look, appearance_in, at_side, box_of
 from sarcoscope.formats.tile_index import read_cohort_tiles, read_index, read_record, write_index
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -20,7 +19,7 @@ from typing_extensions import override
 from sarcoscope.core.errors import ArtifactError, InputError, SlideError, shown
 from sarcoscope.core.geometry import Rgb
 from sarcoscope.data.labelled import LabelledTiles
-from sarcoscope.data.tile_pixels import Look, ReadTile, open_tiles
+from sarcoscope.data.tile_pixels import Look, ReadTile, at_side, open_tiles
 from sarcoscope.formats.tile_index import read_index, read_record
 
 _MOST_OPEN: Final = 32
@@ -103,17 +102,6 @@ class IndexedTiles(LabelledTiles):
             self._kept.px[index].numpy()[:] = rgb
             self._kept.there[index] = True
         return rgb
-
-
-def at_side(rgb: Rgb, side_px: int) -> Rgb:
-    """(side_px, side_px, 3) around the middle of a tile (h, w, 3), not scaled; beyond its edges it is mirrored."""
-    top, left = (max(length - side_px, 0) // 2 for length in rgb.shape[:2])
-    rgb = rgb[top : top + side_px, left : left + side_px]
-    down, right = (side_px - length for length in rgb.shape[:2])
-    if not down and not right:
-        return np.require(rgb, requirements=["C", "W"])
-    edges = (down // 2, down - down // 2, right // 2, right - right // 2)
-    return np.asarray(cv2.copyMakeBorder(rgb, *edges, cv2.BORDER_REFLECT_101), np.uint8)
 
 
 class _Opened:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from sarcoscope.core.appearance import Appearance
 from sarcoscope.core.geometry import Box, Mpp, Rgb, Size
 from sarcoscope.formats.appearance import as_appearance
@@ -66,3 +69,14 @@ def appearance_in(record: Mapping[str, Any]) -> Appearance | None:
 def box_of(row: Mapping[str, Any]) -> Box:
     """Where a tile of a slide lies, level-0 px."""
     return Box(row["left_l0"], row["top_l0"], row["width_l0"], row["height_l0"])
+
+
+def at_side(rgb: Rgb, side_px: int) -> Rgb:
+    """(side_px, side_px, 3) around the middle of a tile (h, w, 3), not scaled; beyond its edges it is mirrored."""
+    top, left = (max(length - side_px, 0) // 2 for length in rgb.shape[:2])
+    rgb = rgb[top : top + side_px, left : left + side_px]
+    down, right = (side_px - length for length in rgb.shape[:2])
+    if not down and not right:
+        return np.require(rgb, requirements=["C", "W"])
+    edges = (down // 2, down - down // 2, right // 2, right - right // 2)
+    return np.asarray(cv2.copyMakeBorder(rgb, *edges, cv2.BORDER_REFLECT_101), np.uint8)

@@ -19,7 +19,7 @@ from sarcoscope.data.mixing import mixer
 from sarcoscope.data.transforms import as_rgb
 from sarcoscope.formats.atomic import write_bytes
 from sarcoscope.reports.tile_preview import draw_sheet
-from sarcoscope.stages.train_member import is_phantom
+from sarcoscope.stages.phantom_mark import is_phantom
 from sarcoscope.stages.train_tiles import TrainTiles, choose_tiles, folds_of
 
 MOST_COLUMNS: Final = 8

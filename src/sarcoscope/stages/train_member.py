@@ -23,7 +23,6 @@ from sarcoscope.diagnosis.fusion import Probabilities, softmax
 from sarcoscope.formats.atomic import as_json, remove, replacing, write_bytes
 from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.history import HISTORY_FILE, TIMINGS_FILE, write_history, write_timings
-from sarcoscope.formats.manifest import read_cohort
 from sarcoscope.formats.member import (
     HEAD_FILE,
     MODEL_FILE,
@@ -44,9 +43,9 @@ from sarcoscope.metrics.classification import Scores, scores
 from sarcoscope.networks.cam_network import CamNetwork
 from sarcoscope.networks.graph import BundleGraph, export_onnx, save_head
 from sarcoscope.networks.weights import WeightsReport
-from sarcoscope.phantom.cohort import NOTE
 from sarcoscope.reports.curves import draw_curves
 from sarcoscope.stages.origin import git_commit
+from sarcoscope.stages.phantom_mark import is_phantom
 from sarcoscope.stages.train_tiles import TrainTiles
 from sarcoscope.training.devices import device_words, hardware
 from sarcoscope.training.energy import Energy
@@ -210,11 +209,6 @@ def checked_graph(path: Path, trained: Trained) -> OnnxCheck:
         problem = f"{path.name} differs from the trained network by {most:.2g} of a probability"
         raise TrainingError(problem, "report this with the network's name; the weights are kept")
     return OnnxCheck(max_abs_difference=most, tiles=len(some))
-
-
-def is_phantom(run: Path) -> bool:
-    """Whether any of the run's slides is painted by this software, so that what is trained on it is of no meaning."""
-    return any(NOTE in slide.notes or slide.slide.startswith("phantom-") for slide in read_cohort(run))
 
 
 def curves(trained: Trained) -> bytes:

@@ -18,8 +18,8 @@ from sarcoscope.core.tuning import Parameter, Trial, TrialState, TuneConfig, min
 from sarcoscope.formats.alone import alone
 from sarcoscope.formats.atomic import writing
 from sarcoscope.reports.tune_page import SearchRecord, write_tune_page
+from sarcoscope.stages.phantom_mark import is_phantom
 from sarcoscope.stages.train import alone_in
-from sarcoscope.stages.train_member import is_phantom
 from sarcoscope.stages.train_one import Asked, first_network, never_open
 from sarcoscope.stages.train_tiles import choose_tiles, folds_of
 from sarcoscope.stages.tune_members import Kept, MemberListener, refuse_foreign, write_members
