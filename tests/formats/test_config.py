@@ -131,6 +131,6 @@ def test_the_keys_of_a_list_are_explained_once() -> None:
 def test_a_mistake_in_a_list_of_sections_is_named(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "several.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ArtifactError, match="several.yaml") as caught:
+    with pytest.raises(ArtifactError, match=r"several\.yaml") as caught:
         read_config(path, Several)
     assert told in str(caught.value)

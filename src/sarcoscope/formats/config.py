@@ -114,9 +114,9 @@ def _lines(config: Any, *, explained: bool = True) -> str:
         if comment:
             text += textwrap.indent(comment, "# ") + "\n"
         if is_dataclass(value):
-            text += f"{field.name}:\n" + textwrap.indent(_lines(value), "  ")
+            text += f"{field.name}:\n" + textwrap.indent(_lines(value, explained=explained), "  ")
         elif isinstance(value, tuple) and value and all(is_dataclass(one) for one in value):
-            text += f"{field.name}:\n" + "".join(_item(one, explained=one is value[0]) for one in value)
+            text += f"{field.name}:\n" + "".join(_item(one, explained=explained and one is value[0]) for one in value)
         else:
             dumped = yaml.safe_dump(_plain(value), default_flow_style=True, sort_keys=False, width=10_000)
             text += f"{field.name}: {dumped.splitlines()[0]}\n"  # behind it a scalar has a line of dots
@@ -127,7 +127,8 @@ def _item(config: Any, *, explained: bool) -> str:
     """One of a list of sections; what its keys mean is said of the first one alone."""
     lines = textwrap.indent(_lines(config, explained=explained), "    ").splitlines()
     first = next(place for place, line in enumerate(lines) if not line.lstrip().startswith("#"))
-    lines[first] = "  - " + lines[first].removeprefix("    ")
+    above = [line.removeprefix("  ") for line in lines[:first]]
+    lines = [*above, "  - " + lines[first].removeprefix("    "), *lines[first + 1 :]]
     return "\n".join(lines) + "\n"
 
 
@@ -140,7 +141,15 @@ def _plain(value: Any) -> Any:
 
 
 def _meanings(kind: type) -> dict[str, str]:
-    """The docstring under each field of a dataclass, from its source."""
+    """The docstring under each field of a dataclass and of those that it extends, from their source."""
+    said: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        if is_dataclass(one):
+            said |= _own_meanings(one)
+    return said
+
+
+def _own_meanings(kind: type) -> dict[str, str]:
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
     said = {}
