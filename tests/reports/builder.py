@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sarcoscope.core.diagnosis import Likeness
 from sarcoscope.core.geometry import Box, Mpp, Rgb, Size
 from sarcoscope.core.slide import Level, Scale, SlideInfo
 from sarcoscope.core.tile import DropReason, Tile
 from sarcoscope.core.tiling import TilingConfig
-from sarcoscope.diagnosis.rules import ComponentRule, RefineRule, SlideRules
+from sarcoscope.diagnosis.calibration import Calibration, Conformal, Distance, Regression
+from sarcoscope.diagnosis.rules import AncillaryTest, ComponentRule, RefineRule, SlideRules
 from sarcoscope.diagnosis.verdict import diagnose_tiles
 from sarcoscope.formats.bundle import Bundle, BundleClass, BundleManifest, BundleMember, HashedFile
 from sarcoscope.formats.diagnoses import make_record, write_diagnosis
@@ -31,17 +33,41 @@ RULES = SlideRules(
     unscored=("MPNST",),
     refine=RefineRule(evidence=("DDLPS", "UPS", "WDLPS"), relabel={"UPS": "DDLPS"}),
     components=(ComponentRule(main="DDLPS", component="WDLPS"),),
+    ancillary=(
+        AncillaryTest(between=("DDLPS", "UPS"), test="MDM2/CDK4 FISH", source="WHO 2020"),
+        AncillaryTest(between=("DDLPS", "WDLPS"), test="Mitoses", source="WHO 2020"),
+    ),
 )
+NONE = Calibration()
 PROVENANCE = {
     "sarcoscope": "0.1.0",
     "bundle": {"name": "phantom-demo", "version": "1", "sha256": "b" * 64},
     "slide_sha256": "a" * 64,
     "config": {"tiling": {"mpp": 0.5, "tile_px": 512}, "threads": 2},
+    "members": {"m": 0.5},
+    "fusion": {"mode": "shared", "rule": "mean", "weights": []},
+    "temperature": 1.25,
     "timings": {"tissue": 1.25, "read": 8.5, "infer": 31.0},
 }
 
 
-def bundle() -> Bundle:
+def calibration(threshold: float | None = 0.8, level: float = 0.9) -> Calibration:
+    """Sets of the classes whose mean probability is at least 1 - threshold; a regression; a distance on 19 slides."""
+    return Calibration(
+        temperature=1.25,
+        regression=Regression(weights=tuple(map(tuple, np.eye(5) * 9)), bias=(0.0, 9.0, 0, 0, 0), penalty=1, slides=40),
+        conformal=Conformal(
+            level=level, thresholds=dict.fromkeys(CODES, threshold), slides=dict.fromkeys(CODES, 8), own=()
+        ),
+        distance=Distance(member="m", neighbours=1, scores=tuple(0.01 * one for one in range(1, 20))),
+    )
+
+
+FAR = Likeness(distance=0.4, p=0.05, slides=19, far=True, reason="0 of 19 validation slides lie at least as far")
+NEAR = Likeness(distance=0.1, p=0.55, slides=19, far=False, reason="10 of 19 validation slides lie at least as far")
+
+
+def bundle(fitted: Calibration = NONE) -> Bundle:
     file = HashedFile(path="m/model.onnx", sha256="c" * 64)
     manifest = BundleManifest(
         name="phantom-demo",
@@ -53,6 +79,8 @@ def bundle() -> Bundle:
         members=(BundleMember(name="m", architecture="tiny", trained_mpp=(0.5,), model=file, head=file),),
         tiling=TilingConfig(),
         rules=RULES,
+        calibration=fitted,
+        reference=file if fitted.distance else None,
         provenance={},
     )
     return Bundle(folder=Path("bundle"), manifest=manifest, sha256="b" * 64)
@@ -111,6 +139,8 @@ def make_slide(
     thumbnail_longest: int = 900,
     warnings: tuple[str, ...] = (),
     evidence: bool = True,
+    fitted: Calibration = NONE,
+    likeness: Likeness | None = None,
 ) -> Path:
     """Write OUT/SLIDE (or another folder) with all artefacts but the report; returns the folder."""
     folder = out / (folder_name or slide)
@@ -120,8 +150,8 @@ def make_slide(
     size = Size(max(shape[0] * 1024 + 300, 1), max(shape[1] * 1024 + 180, 1))
     info = SlideInfo(vendor="flat", size=size, levels=(Level(size=size, downsample=1.0),), scale=None)
     scale = Scale(mpp=Mpp(0.25), source="file: aperio.MPP", warnings=warnings)
-    diagnosis = diagnose_tiles(slide, values, CODES, RULES)
-    record = make_record(diagnosis, cells, info=info, scale=scale, bundle=bundle(), provenance=dict(PROVENANCE))
+    diagnosis = diagnose_tiles(slide, values, CODES, RULES, fitted, likeness=likeness)
+    record = make_record(diagnosis, cells, info=info, scale=scale, bundle=bundle(fitted), provenance=dict(PROVENANCE))
     write_diagnosis(folder / "diagnosis.json", record)
     write_tiles(folder / "tiles.parquet", slide, cells, values, CODES)
     factor = thumbnail_longest / max(size.width, size.height)

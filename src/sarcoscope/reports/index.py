@@ -20,7 +20,7 @@ from sarcoscope.reports.colors import parse_color
 from sarcoscope.reports.maps import faded
 from sarcoscope.reports.overlay import blend, draw_overlay
 from sarcoscope.reports.pages import data_uri, render
-from sarcoscope.reports.scores import Scored, confusions, scorable, score_slide, summarise
+from sarcoscope.reports.scores import Scored, confusions, coverage, scorable, score_slide, summarise
 from sarcoscope.reports.slide_report import total_seconds
 
 _SMALL_PX = 264
@@ -112,6 +112,9 @@ def write_index(
         refined_score=summarise([item.refined for item in scored]),
         failed_known=sum(slide in known for slide in failures),
         unscored_known=sum(slide in known for slide in records) - len(counted),
+        coverages=coverage(records, counted),
+        sure=any(record.set or record.likeness for record in records.values()),
+        far=sum(bool(record.likeness and record.likeness.far) for record in records.values()),
         matrices=[("Plain vote", plain), ("Refined rule", refined)],
         total=sum(row.seconds for row in rows if row.seconds is not None),
     )

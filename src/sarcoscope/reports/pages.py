@@ -9,7 +9,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sarcoscope import __version__
-from sarcoscope.reports.wording import count_and_share, percent, plural, seconds, share_of
+from sarcoscope.reports.wording import (
+    count_and_share,
+    level_words,
+    likeness_words,
+    percent,
+    plural,
+    seconds,
+    set_words,
+    share_of,
+)
 
 
 @cache
@@ -23,6 +32,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(percent=percent, seconds=seconds)
     environment.globals.update(plural=plural, share_of=share_of, count_and_share=count_and_share)
+    environment.globals.update(level_words=level_words, set_words=set_words, likeness_words=likeness_words)
     return environment
 
 

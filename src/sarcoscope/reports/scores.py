@@ -81,6 +81,18 @@ def summarise(outcomes: Sequence[bool]) -> Score:
     return Score(right=sum(outcomes), n=len(outcomes), low=low, high=high)
 
 
+def coverage(records: Mapping[str, DiagnosisRecord], truths: Mapping[str, Truth]) -> dict[float, tuple[Score, float]]:
+    """By level, how many sets of slides with a truth hold it, and the mean number of classes in them."""
+    found: dict[float, list[tuple[bool, int]]] = {}
+    for slide, truth in truths.items():
+        if (one := records[slide].set) is not None:
+            found.setdefault(one.level, []).append((truth.label in one.classes, len(one.classes)))
+    return {
+        level: (summarise([held for held, _ in sets]), sum(size for _, size in sets) / len(sets))
+        for level, sets in sorted(found.items())
+    }
+
+
 def confusion(pairs: Sequence[tuple[str, str | None]], codes: Sequence[str]) -> Confusion:
     """Count (truth, prediction) pairs; a prediction of None is undetermined, truths without a slide have no row."""
     counted = Counter((truth, predicted or UNDETERMINED) for truth, predicted in pairs)

@@ -19,7 +19,19 @@ from sarcoscope.reports.maps import WIDE_FROM, classification_map, slide_size
 from sarcoscope.reports.overlay import draw_overlay, draw_scale_bar
 from sarcoscope.reports.pages import data_uri, render
 from sarcoscope.reports.pies import draw_rings, pie
-from sarcoscope.reports.wording import DROPPED_WORDS, headline, length, nice_length, refined_headline
+from sarcoscope.reports.trace import trace
+from sarcoscope.reports.wording import (
+    DROPPED_WORDS,
+    headline,
+    length,
+    likeness_words,
+    nice_length,
+    not_said,
+    other_labels,
+    out_of_cohort,
+    refined_headline,
+    set_headline,
+)
 
 
 def flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
@@ -84,6 +96,12 @@ def _page(artifacts: SlideArtifacts) -> str:
         colors={item.code: item.color for item in record.classes},
         headline=headline(record),
         refined=refined_headline(record),
+        set_headline=set_headline(record),
+        out_of_cohort=out_of_cohort(record),
+        likeness_words=likeness_words(record),
+        not_said=not_said(record),
+        other_labels=other_labels(record),
+        trace=trace(record),
         **_layers(artifacts),
         broad=record.size[0] > WIDE_FROM * record.size[1],
         rings=data_uri(png(draw_rings(record)), "png"),

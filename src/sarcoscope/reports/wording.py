@@ -1,8 +1,8 @@
 """Numbers and findings in words; the same words on the map, in the report and on the index page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sarcoscope.formats.diagnoses import DiagnosisRecord
+from sarcoscope.formats.diagnoses import AncillaryRecord, DiagnosisRecord, SetRecord
 
 DROPPED_WORDS: Mapping[str, str] = {
     "blank": "blank glass",
@@ -14,6 +14,10 @@ DROPPED_WORDS: Mapping[str, str] = {
     "not_selected": "fewer nuclei than others",
 }
 """Every `DropReason` in words; an unknown reason stands as it is."""
+
+
+WAYS_WORDS: Mapping[str, str] = {"mean": "mean probability", "regression": "regression on vote shares"}
+"""Every further way of aggregating tiles in words; an unknown one stands as it is."""
 
 
 def percent(share: float | None) -> str:
@@ -60,6 +64,91 @@ def refined_headline(record: DiagnosisRecord) -> str:
         return f"Stays {after.label}"
     ranked = _ranked(after.label, after.second, after.votes)
     return f"Changed to {ranked}" if after.changed else f"Stays {ranked}"
+
+
+def listed(codes: Sequence[str], joint: str = "or") -> str:
+    """'UPS', 'DDLPS or UPS', 'DDLPS, UPS or WDLPS'; empty for no code."""
+    return f" {joint} ".join([", ".join(codes[:-1]), codes[-1]] if len(codes) > 1 else codes)
+
+
+def level_words(level: float) -> str:
+    """0.9 to '90%', 0.975 to '97.5%'."""
+    return f"{100 * level:g}%"
+
+
+def says_nothing(record: DiagnosisRecord) -> bool:
+    """Whether the set leaves no class out, of three or more."""
+    return record.set is not None and len(record.set.classes) == len(record.classes) > 2
+
+
+def set_headline(record: DiagnosisRecord) -> str | None:
+    """Which classes cannot be left out, and what would decide between them; None where there is no set."""
+    if (found := record.set) is None:
+        return None
+    at, count = level_words(found.level), len(found.classes)
+    if not count:
+        return f"No class fits at {at}: unlike the slides it was calibrated on."
+    if says_nothing(record):
+        return f"All {count} classes fit at {at}: this says nothing."
+    phantom = "Phantom label" + "s" * (count > 1) + " " if record.synthetic else ""
+    if count == 1:
+        return f"{phantom}{found.classes[0]} alone fits at {at}."
+    told = f"{phantom}{listed(found.classes)}: cannot be separated at {at}."
+    return " ".join([told, *(f"{ancillary_words(one, found)}." for one in found.tests)])
+
+
+def ancillary_words(one: AncillaryRecord, found: SetRecord) -> str:
+    """'MDM2/CDK4 FISH would decide (source)', or between which classes of the set it would."""
+    if set(one.between) >= set(found.classes):
+        return f"{one.test} would decide ({one.source})"
+    return f"{one.test} would separate {listed(one.between, 'and')} ({one.source})"
+
+
+def set_words(record: DiagnosisRecord) -> str | None:
+    """The set in a few words, for a table's cell; None where there is none."""
+    if (found := record.set) is None:
+        return None
+    if not found.classes:
+        return "none"
+    if says_nothing(record):
+        return f"all {len(found.classes)}"
+    return listed(found.classes) + (" alone" if len(found.classes) == 1 else "")
+
+
+def likeness_words(record: DiagnosisRecord) -> str | None:
+    """'p = 0.05, n = 19 validation slides'; None where likeness was not assessed."""
+    if (found := record.likeness) is None:
+        return None
+    return f"p = {found.p:.2g}, n = {plural(found.slides, 'validation slide')}"
+
+
+def out_of_cohort(record: DiagnosisRecord) -> str | None:
+    """What a slide that is flagged as out of cohort means for its answer; None where it is not flagged."""
+    if record.likeness is None or not record.likeness.far:
+        return None
+    level = f" nor the {level_words(record.set.level)}" if record.set else ""
+    return (
+        f"this slide looks unlike those that the bundle was made from ({likeness_words(record)}); "
+        f"{'neither' if level else 'not even'} the label{level} is warranted for it"
+    )
+
+
+def not_said(record: DiagnosisRecord) -> str | None:
+    """What is not said of a slide's certainty and why; None where set and likeness are there."""
+    if record.schema_version == 1:
+        return "No set of classes and no out-of-cohort flag: the version that made this diagnosis knew neither."
+    names = {"set": "set of classes", "likeness": "out-of-cohort flag"}
+    told = {names[name]: why for name, why in record.why_not.items() if name in names}
+    if len(told) > 1 and len(set(told.values())) == 1:
+        return f"No {' and no '.join(told)}: {next(iter(told.values()))}."
+    return " ".join(f"No {name}: {why}." for name, why in told.items()) or None
+
+
+def other_labels(record: DiagnosisRecord) -> str | None:
+    """What other ways of aggregating say, where one disagrees with the label; else None."""
+    differing = {way: label for way, label in record.other_ways.items() if label != record.label}
+    told = [f"by {WAYS_WORDS.get(way, way)} {label or 'undetermined'}" for way, label in differing.items()]
+    return f"Other ways of aggregating differ: {'; '.join(told)}" if told else None
 
 
 def length(microns: float) -> str:

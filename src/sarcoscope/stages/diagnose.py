@@ -101,6 +101,7 @@ def diagnose(
         members=load_members(bundle, config.threads),
         tiling=tiling,
         rules=rules,
+        reference=bundle.reference(),
         batch=config.batch,
         workers=config.workers,
         evidence=config.evidence,

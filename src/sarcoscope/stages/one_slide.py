@@ -11,33 +11,42 @@ from typing import Any
 import numpy as np
 
 import sarcoscope
-from sarcoscope.core.diagnosis import Diagnosis
-from sarcoscope.core.errors import ArtifactError, InputError, SlideError, shown
+from sarcoscope.core.diagnosis import Diagnosis, Likeness
+from sarcoscope.core.errors import ArtifactError, BundleError, InputError, SlideError, shown
 from sarcoscope.core.geometry import Size
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.core.tile import Tile
 from sarcoscope.core.tiling import TilingConfig
+from sarcoscope.diagnosis.calibration import Features, tempered
 from sarcoscope.diagnosis.fusion import Probabilities, fuse
 from sarcoscope.diagnosis.rules import SlideRules
-from sarcoscope.diagnosis.verdict import diagnose_tiles
+from sarcoscope.diagnosis.verdict import diagnose_tiles, likeness_of
 from sarcoscope.formats.atomic import as_json, remove, write_json
 from sarcoscope.formats.bundle import Bundle
-from sarcoscope.formats.diagnoses import DiagnosisRecord, make_record, read_diagnosis, write_diagnosis
+from sarcoscope.formats.diagnoses import (
+    DIAGNOSIS_SCHEMA,
+    DiagnosisRecord,
+    make_record,
+    read_diagnosis,
+    write_diagnosis,
+)
 from sarcoscope.formats.geojson import tile_features, write_geojson
 from sarcoscope.formats.hashing import sha256_files
 from sarcoscope.formats.images import write_jpeg
 from sarcoscope.formats.tiles import write_tiles
 from sarcoscope.inference.onnx import OnnxNetwork
-from sarcoscope.inference.predict import Prediction, predict_tiles
+from sarcoscope.inference.predict import Prediction, evenly, predict_tiles
 from sarcoscope.reports.artifacts import read_artifacts
 from sarcoscope.reports.slide_report import write_slide_report
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
+from sarcoscope.slides.scale import require_scale
 from sarcoscope.slides.thumbnail import thumbnail
 from sarcoscope.stages.jobs import Listener, SlideJob
 from sarcoscope.stages.outputs import reading
+from sarcoscope.tiling.grid import sides_around
 from sarcoscope.tiling.plan import TilePlan, plan_tiles
-from sarcoscope.tiling.reading import TileReader
+from sarcoscope.tiling.reading import ScalesReader, TileReader
 
 _OUTPUTS = ("tiles.geojson", "map.png", "pie.png", "report.html")
 """Files of a finished slide that `read_artifacts` does not read."""
@@ -51,8 +60,10 @@ class Findings:
     tiles: tuple[Tile, ...]
     """Every cell of the grid, judged by the tissue map and, where it was read, by its pixels."""
     probabilities: Probabilities
-    """(kept, C) fused."""
+    """(kept, C) fused, at the bundle's temperature."""
     diagnosis: Diagnosis
+    sides_l0: dict[float, float]
+    """Side of what members of a scale of their own were shown, level-0 px, by its um/px."""
     timings_s: dict[str, float]
 
 
@@ -64,6 +75,8 @@ class SlideDiagnoser:
     members: Sequence[OnnxNetwork]
     tiling: TilingConfig
     rules: SlideRules
+    reference: Features | None
+    """(R, F) features of training tiles, of a bundle that compares with them."""
     batch: int
     workers: int
     evidence: int
@@ -82,11 +95,13 @@ class SlideDiagnoser:
                 if earlier := finished(folder, inputs):
                     return earlier, True
                 refuse_other_slide(folder, job.path, source.files, inputs)
+            scales = sorted({one.mpp for one in self.bundle.manifest.members if one.mpp is not None})
+            sides_l0 = sides_around(source, require_scale(source), self.tiling, scales)  # too coarse: said unread
             plan = plan_tiles(source, self.tiling)
             planned = perf_counter()
             with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
                 digest = pool.submit(sha256_files, source.files)  # beside reading: a slide can be gigabytes
-                findings = self._find(source, plan, job.slide, listener)
+                findings = self._find(source, plan, sides_l0, job.slide, listener)
                 with reading(job.path):
                     sha256 = digest.result()
             record = self._record(source, job, findings, inputs, sha256)
@@ -101,23 +116,34 @@ class SlideDiagnoser:
         write_diagnosis(folder / "diagnosis.json", record)
         return record, False
 
-    def _find(self, source: SlideSource, plan: TilePlan, slide: str, listener: Listener) -> Findings:
+    def _find(
+        self, source: SlideSource, plan: TilePlan, sides_l0: dict[float, float], slide: str, listener: Listener
+    ) -> Findings:
         """Read, predict, decide."""
         begin = perf_counter()
+        manifest = self.bundle.manifest
+        distance = manifest.calibration.distance
+        compared = [place for place, one in enumerate(manifest.members) if distance and one.name == distance.member]
         listener.tiles_planned(len(plan.candidates))
         prediction = predict_tiles(
-            TileReader(source, self.tiling, plan.glass),
+            ScalesReader(TileReader(source, self.tiling, plan.glass), sides_l0),
             plan.candidates,
             self.members,
             len(self.bundle.codes),
+            scales=[one.mpp for one in manifest.members],
+            features_of=compared,
             batch=self.batch,
             workers=self.workers,
             progress=listener.tiles_done,
         )
+        fused = fuse(prediction.probabilities, manifest.fusion.rule, manifest.fusion.weights)
         # float32, as they are written: whoever reads the file counts the same votes
-        fused = fuse(prediction.probabilities, self.bundle.manifest.fusion.rule).astype(np.float32)
+        probabilities = tempered(fused, manifest.calibration.temperature).astype(np.float32)
         try:
-            diagnosis = diagnose_tiles(slide, fused, self.bundle.codes, self.rules)
+            likeness = self._likeness(prediction.features[compared[0]]) if compared else None
+            diagnosis = diagnose_tiles(
+                slide, probabilities, self.bundle.codes, self.rules, manifest.calibration, likeness=likeness
+            )
         except InputError as error:  # what the networks said of this slide; others may fare better
             raise SlideError(source.path, error.problem, error.advice) from error
         timings = {
@@ -125,7 +151,23 @@ class SlideDiagnoser:
             "predict_waiting_for_tiles": prediction.waiting_s,
             "predict_computing": prediction.computing_s,
         }
-        return Findings(plan, merge(plan, prediction), fused, diagnosis, timings)
+        return Findings(plan, merge(plan, prediction), probabilities, diagnosis, sides_l0, timings)
+
+    def _likeness(self, features: Features) -> Likeness | None:
+        """From the (kept, F) features of the slide's tiles.
+
+        Raises InputError where they are no numbers and BundleError where the bundle's reference has others.
+        """
+        distance, reference = self.bundle.manifest.calibration.distance, self.reference
+        if distance is None or reference is None or not len(features):
+            return None
+        if reference.ndim != 2 or reference.shape[1] != features.shape[1] or not len(reference):
+            problem = f"reference features of shape {reference.shape}, {distance.member} has {features.shape[1]}"
+            raise BundleError(self.bundle.folder, problem, "calibrate the bundle again")
+        some = features[evenly(len(features))]
+        if not np.isfinite(some).all():
+            raise InputError(f"{distance.member} returned features that are no numbers", "check the bundle's members")
+        return likeness_of(some, reference, distance)
 
     def _inputs(self, source: SlideSource, job: SlideJob) -> dict[str, Any]:
         """All that the result depends on and that can be known without reading the slide."""
@@ -163,6 +205,9 @@ class SlideDiagnoser:
                     "icc_profile": source.info.icc_profile,
                 },
                 "tiles_read_at_mpp": findings.plan.mpp,
+                "members": self._members(findings),
+                "fusion": manifest.fusion.model_dump(mode="json"),
+                "temperature": manifest.calibration.temperature,
                 "inputs": inputs,
                 "batch": self.batch,
                 "workers": self.workers,
@@ -171,6 +216,12 @@ class SlideDiagnoser:
                 "machine": machine(),
             },
         )
+
+    def _members(self, findings: Findings) -> dict[str, float]:
+        """By member, the um/px of what it was shown."""
+        sides, plan = findings.sides_l0, findings.plan
+        own = {mpp: side * plan.scale.mpp / self.tiling.tile_px for mpp, side in sides.items()}
+        return {one.name: plan.mpp if one.mpp is None else own[one.mpp] for one in self.bundle.manifest.members}
 
     def _write(self, source: SlideSource, folder: Path, findings: Findings) -> None:
         """Everything but the report and the record."""
@@ -259,4 +310,5 @@ def finished(folder: Path, inputs: dict[str, Any]) -> DiagnosisRecord | None:
         record = read_artifacts(folder).record
     except ArtifactError:  # damaged or of another version: diagnose again
         return None
-    return record if record.provenance.get("inputs") == inputs else None
+    current = record.schema_version == DIAGNOSIS_SCHEMA
+    return record if current and record.provenance.get("inputs") == inputs else None
