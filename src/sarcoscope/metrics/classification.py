@@ -17,7 +17,7 @@ Probabilities = npt.NDArray[np.floating]
 Counts = npt.NDArray[np.int64]
 Groups = Sequence[str] | npt.NDArray[np.generic]
 """(N,) names or numbers; rows of one slide have the same one."""
-_FLOOR: Final = float(np.finfo(np.float64).eps)
+FLOOR: Final = float(np.finfo(np.float64).eps)
 """Least probability whose logarithm is taken, as in scikit-learn."""
 _SUM_TOLERANCE: Final = 1e-3
 CALIBRATION_BINS: Final = 15
@@ -42,7 +42,7 @@ class Scores:
 
 def scores(labels: Labels, probabilities: Probabilities, slides: Groups) -> Scores:
     """All scores of (N,) true labels, (N, C) probabilities and the (N,) slides they belong to. Raises InputError."""
-    _check(labels, probabilities)
+    check_rows(labels, probabilities)
     classes = probabilities.shape[1]
     predicted = np.argmax(probabilities, axis=1)
     truth, voted = slide_votes(labels, probabilities, slides)
@@ -83,7 +83,7 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> Counts:
     if labels.shape != predicted.shape or labels.ndim != 1:
         raise InputError(f"labels of shapes {labels.shape} and {predicted.shape}", "give one of each a tile")
     for one in (labels, predicted):
-        _check_labels(one, classes)
+        check_labels(one, classes)
     cells = labels.astype(np.int64) * classes + predicted.astype(np.int64)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes).astype(np.int64, copy=False)
 
@@ -116,7 +116,7 @@ def macro_auc(labels: Labels, probabilities: Probabilities) -> float | None:
 
     Only classes that some tiles have and others have not count. Equal probabilities share their mean rank.
     """
-    _check(labels, probabilities)
+    check_rows(labels, probabilities)
     areas = [
         _auc(labels == index, probabilities[:, index])
         for index in range(probabilities.shape[1])
@@ -135,11 +135,11 @@ def _auc(positive: npt.NDArray[np.bool_], values: npt.NDArray[np.floating]) -> f
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float | None:
     """Mean of -ln p over the probabilities of the true classes, those below 2.2e-16 taken as that."""
-    _check(labels, probabilities)
+    check_rows(labels, probabilities)
     if not len(labels):
         return None
     mine = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(np.mean(-np.log(np.clip(mine, _FLOOR, 1.0))))
+    return float(np.mean(-np.log(np.clip(mine, FLOOR, 1.0))))
 
 
 def expected_calibration_error(labels: Labels, probabilities: Probabilities) -> float | None:
@@ -147,15 +147,20 @@ def expected_calibration_error(labels: Labels, probabilities: Probabilities) -> 
 
     A bin holds its upper edge.
     """
-    _check(labels, probabilities)
+    check_rows(labels, probabilities)
     if not len(labels):
         return None
-    sure = probabilities.max(axis=1).astype(np.float64)
+    sure, at = confidences(probabilities)
     right = np.argmax(probabilities, axis=1) == labels
-    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-    at = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, CALIBRATION_BINS - 1)
     gaps = np.bincount(at, weights=right - sure, minlength=CALIBRATION_BINS)  # sums, so already weighted by tiles
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def confidences(probabilities: Probabilities) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """(N,) largest probability of each row, and which of the 15 bins of a reliability diagram it lies in."""
+    sure = probabilities.max(axis=1).astype(np.float64)
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    return sure, np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, CALIBRATION_BINS - 1)
 
 
 def slide_votes(labels: Labels, probabilities: Probabilities, slides: Groups) -> tuple[Labels, Labels]:
@@ -165,7 +170,7 @@ def slide_votes(labels: Labels, probabilities: Probabilities, slides: Groups) ->
     probability, and where even that is equal to the class that comes first: as `diagnosis.voting.vote`. A slide whose
     tiles have several true labels has no class to be right about, and is left out. Raises InputError.
     """
-    _check(labels, probabilities)
+    check_rows(labels, probabilities)
     if len(slides) != len(labels):
         raise InputError(f"{len(slides)} slides of {len(labels)} tiles", "give the slide of each tile")
     if not len(labels):
@@ -216,11 +221,12 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def _check(labels: Labels, probabilities: Probabilities) -> None:
+def check_rows(labels: Labels, probabilities: Probabilities) -> None:
+    """Raise InputError unless there are (N,) class indices and (N, C) rows of probabilities."""
     if labels.ndim != 1 or probabilities.ndim != 2 or len(labels) != len(probabilities):
         problem = f"labels of shape {labels.shape} and probabilities of shape {probabilities.shape}"
         raise InputError(problem, "give (N,) and (N, C)")
-    _check_labels(labels, probabilities.shape[1])
+    check_labels(labels, probabilities.shape[1])
     if not np.all(probabilities >= 0):  # false for NaN too
         raise InputError("probabilities below 0, or no numbers", "give the softmax of finite logits")
     sums = probabilities.sum(axis=1, dtype=np.float64)
@@ -228,7 +234,8 @@ def _check(labels: Labels, probabilities: Probabilities) -> None:
         raise InputError(f"probabilities that sum to {sums[np.argmax(np.abs(sums - 1))]:.4g}", "give rows of sum 1")
 
 
-def _check_labels(labels: Labels, classes: int) -> None:
+def check_labels(labels: Labels, classes: int) -> None:
+    """Raise InputError unless labels are whole numbers from 0 to below the number of classes."""
     if not np.issubdtype(labels.dtype, np.integer):
         raise InputError(f"labels of type {labels.dtype}", "give class indices, whole numbers")
     if classes < 1 or (len(labels) and not 0 <= labels.min() <= labels.max() < classes):
