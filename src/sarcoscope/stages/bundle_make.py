@@ -13,13 +13,13 @@ from sarcoscope.core.errors import ArtifactError, InputError, shown
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.tiling import TilingConfig
 from sarcoscope.diagnosis.rules import SlideRules
-from sarcoscope.formats.atomic import writing
+from sarcoscope.formats.atomic import write_bytes, writing
 from sarcoscope.formats.bundle import (
     Bundle,
     BundleClass,
     BundleManifest,
     BundleMember,
-    hashed,
+    HashedFile,
     read_bundle,
     shipped_bundles,
     write_bundle,
@@ -31,6 +31,7 @@ from sarcoscope.stages.outputs import replacing_folder
 INTENDED_USE: Final = "For research on slides like those that it was trained on."
 _PLACES: Final[Any] = {"config": {"run": True, "network": {"weights": True}}}
 """What of a member's record says where files lay on the machine that trained it."""
+_NO_FILES: Final[Mapping[str, bytes]] = {}
 NOT_FOR: Final = "It was not evaluated on whole slides, and not on slides of other centres."
 
 
@@ -57,30 +58,61 @@ class BundleAsk:
 
 def make_bundle(ask: BundleAsk) -> Bundle:
     """Write the bundle and open it. Raises InputError where members do not go together, ArtifactError."""
-    records = [read_member(folder, check_files=True) for folder in ask.members]
-    _check(ask, records)
-    if ask.out.exists() and not (ask.out.is_dir() and not any(ask.out.iterdir())):
-        raise ArtifactError(ask.out, "is there already", "give another --out")
-    with replacing_folder(ask.out) as draft:
-        members = [_member(folder, record, draft) for folder, record in zip(ask.members, records, strict=True)]
-        write_bundle(draft, _manifest(ask, records, members))
-    return read_bundle(ask.out)
-
-
-def _manifest(ask: BundleAsk, records: Sequence[MemberRecord], members: Sequence[BundleMember]) -> BundleManifest:
+    records = read_parts(ask.members, ask.names)
     first = records[0]
-    return BundleManifest(
+    manifest = BundleManifest(
         name=ask.name or ask.out.resolve().name,
         version=ask.version,
         synthetic=any(record.synthetic for record in records),
         intended_use=ask.intended_use,
         not_for=ask.not_for,
         classes=classes_of(first.classes, ask.names),
-        members=tuple(members),
+        members=bundle_members(records),
         tiling=TilingConfig(mpp=Mpp(first.validation_mpp), tile_px=first.side_px),
         rules=SlideRules(minimum_tiles=ask.minimum_tiles),
-        provenance=_provenance(records),
+        provenance=origin_of(records, "sarcoscope bundle make"),
     )
+    refuse_taken(ask.out)
+    return write_parts(ask.out, ask.members, manifest)
+
+
+def read_parts(
+    folders: Sequence[Path], names: Mapping[str, str], *, own_scales: bool = False
+) -> tuple[MemberRecord, ...]:
+    """The members' records, every file compared with its hash.
+
+    `names` are of classes in words, by code; with `own_scales` each member may have been validated at another scale.
+    Raises InputError where members do not go together, ArtifactError.
+    """
+    records = tuple(read_member(folder, check_files=True) for folder in folders)
+    _check(folders, records, names, own_scales=own_scales)
+    return records
+
+
+def refuse_taken(out: Path) -> None:
+    """Raise ArtifactError where there is something already."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ArtifactError(out, "is there already", "give another --out")
+
+
+def write_parts(
+    out: Path, folders: Sequence[Path], manifest: BundleManifest, files: Mapping[str, bytes] = _NO_FILES
+) -> Bundle:
+    """Copy the members from their folders, write further files and the manifest, and open the bundle; all or nothing.
+
+    `files` are those that the manifest lists beside members, by path. Raises ArtifactError.
+    """
+    with replacing_folder(out) as draft:
+        for folder, member in zip(folders, manifest.members, strict=True):
+            for file in (member.model, member.head):
+                target = draft / file.path
+                with writing(target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(folder / target.name, target)
+        for path, content in files.items():
+            write_bytes(draft / path, content)
+        write_bundle(draft, manifest)
+    return read_bundle(out)
 
 
 def classes_of(codes: Sequence[str], names: Mapping[str, str]) -> tuple[BundleClass, ...]:
@@ -99,49 +131,60 @@ def classes_of(codes: Sequence[str], names: Mapping[str, str]) -> tuple[BundleCl
     )
 
 
-def _check(ask: BundleAsk, records: Sequence[MemberRecord]) -> None:
+def _check(
+    folders: Sequence[Path], records: Sequence[MemberRecord], names: Mapping[str, str], *, own_scales: bool
+) -> None:
     first = records[0]
-    for folder, record in zip(ask.members, records, strict=True):
+    for folder, record in zip(folders, records, strict=True):
         if record.normalise.method != "none":
             problem = f"{shown(folder)} was trained on tiles evened out by {record.normalise.method}"
             raise InputError(problem, "a bundle reads tiles as they are: train with normalise: none")
-        for what in ("classes", "side_px", "validation_mpp"):
+        for what in ("classes", "side_px", *(() if own_scales else ("validation_mpp",))):
             own, other = getattr(record, what), getattr(first, what)
             if own != other:
-                problem = f"{what} of {shown(folder)} is {own}, of {shown(ask.members[0])} {other}"
+                problem = f"{what} of {shown(folder)} is {own}, of {shown(folders[0])} {other}"
                 raise InputError(problem, "members of a bundle read the same tiles")
     name, times = Counter(record.name for record in records).most_common(1)[0]
     if times > 1:
         raise InputError(f"{times} members are called {name}", "train them under names of their own")
-    if strange := sorted(set(ask.names) - set(first.classes)):
+    if strange := sorted(set(names) - set(first.classes)):
         raise InputError(f"no class {strange[0]!r}", f"the classes are {', '.join(first.classes)}")
 
 
-def _member(folder: Path, record: MemberRecord, out: Path) -> BundleMember:
-    home = out / "members" / record.name
-    with writing(home):
-        home.mkdir(parents=True, exist_ok=True)
-        for file in (record.files.model, record.files.head):
-            shutil.copyfile(folder / file.path, home / file.path)
-    return BundleMember(
-        name=record.name,
-        architecture=record.architecture,
-        trained_mpp=record.trained_mpp,
-        model=hashed(out, f"members/{record.name}/{record.files.model.path}"),
-        head=hashed(out, f"members/{record.name}/{record.files.head.path}"),
-        metrics={
-            f"{part}_{name}": float(value)
-            for part, scores in record.metrics.items()
-            for name in ("tile_balanced_accuracy", "slide_balanced_accuracy")
-            if (value := scores.get(name)) is not None
-        },
+def bundle_members(
+    records: Sequence[MemberRecord], homes: Sequence[str] = (), scales: Sequence[float | None] = ()
+) -> tuple[BundleMember, ...]:
+    """The members as a bundle lists them.
+
+    `homes` are their folders within the bundle's, members/NAME where left out; `scales` what each reads around a
+    tile's centre, the tile itself where left out.
+    """
+    homes = homes or [f"members/{record.name}" for record in records]
+    scales = scales or [None] * len(records)
+    return tuple(
+        BundleMember(
+            name=record.name,
+            architecture=record.architecture,
+            trained_mpp=record.trained_mpp,
+            model=HashedFile(path=f"{home}/{record.files.model.path}", sha256=record.files.model.sha256),
+            head=HashedFile(path=f"{home}/{record.files.head.path}", sha256=record.files.head.sha256),
+            mpp=scale,
+            metrics={
+                f"{part}_{name}": float(value)
+                for part, scores in record.metrics.items()
+                for name in ("tile_balanced_accuracy", "slide_balanced_accuracy")
+                if (value := scores.get(name)) is not None
+            },
+        )
+        for record, home, scale in zip(records, homes, scales, strict=True)
     )
 
 
-def _provenance(records: Sequence[MemberRecord]) -> dict[str, Any]:
+def origin_of(records: Sequence[MemberRecord], command: str) -> dict[str, Any]:
+    """Where a bundle comes from: what it was made with, when, and its members' records without places on disks."""
     return {
         "trained_on": "synthetic phantom slides" if any(one.synthetic for one in records) else "a cohort of the user's",
-        "command": "sarcoscope bundle make",
+        "command": command,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": sarcoscope.__version__,
         "members": {one.name: one.model_dump(mode="json", exclude=_PLACES) for one in records},

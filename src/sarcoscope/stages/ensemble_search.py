@@ -1,9 +1,52 @@
 """`ensemble search`: every combination of trained members on validation tiles, with intervals beside the ranking."""
 
+import csv
+import math
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import StringIO
+from itertools import combinations
 from pathlib import Path
+from typing import Final, Protocol
 
-from sarcoscope.core.evaluation import Search
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from sarcoscope.core.cohort import Part
+from sarcoscope.core.errors import InputError
+from sarcoscope.core.evaluation import Search, SubsetResult
+from sarcoscope.core.names import NAME
+from sarcoscope.diagnosis.fusion import WEIGHTED, Probabilities, fit_weights, fuse
+from sarcoscope.formats.atomic import write_text
+from sarcoscope.formats.evaluation import write_search
+from sarcoscope.metrics.subsets import SUBSET_METRICS, rank_subsets
+from sarcoscope.stages.ensemble_members import fusible, trained_members
+from sarcoscope.stages.predictions import PassListener, Silent, patch_table
+
+ENSEMBLES_FOLDER: Final = "ensembles"
+MOST_SUBSETS: Final = 2**14
+"""More combinations are refused: nobody reads them, and the best of so many is luck."""
+_COLUMNS: Final = ("rank", "size", "members", "value", "low", "high", "behind", "behind_low", "behind_high", "level")
+
+
+class SearchListener(PassListener, Protocol):
+    """Is told how the members' pass over validation slides goes, then how the ranking does."""
+
+    def ranking(self, done: int, total: int) -> None:
+        """So many of the combinations are worked out."""
+        ...
+
+
+class SilentSearch(Silent):
+    """A listener that says nothing."""
+
+    def ranking(self, done: int, total: int) -> None:
+        """Ignore."""
+
+
+SILENT_SEARCH: Final = SilentSearch()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,22 +59,137 @@ class SearchAsk:
     name: str = "search"
     """Of the files, RUN/ensembles/NAME.json and .csv."""
     rule: str = "mean"
-    """mean, weighted, product or vote: `diagnosis.fusion`."""
+    """mean, weighted, product or vote: `diagnosis.fusion`. Weights are fitted on the tiles that rank, which flatters
+    large combinations a little."""
     mode: str = "shared"
     """shared or concentric: `formats.bundle.Fusion`."""
     metric: str = "tile_balanced_accuracy"
+    """One of `metrics.subsets.SUBSET_METRICS`."""
     most: int | None = None
     """Members of a combination at most; None for all."""
     draws: int = 1000
     """Of the bootstrap."""
     seed: int = 0
     fold: str = ""
+    """The repetition of the split that the members were trained in; may be left out where they tell."""
     anchor: float | None = None
     """As `EnsembleAsk.anchor`."""
     workers: int = 2
     threads: int = 0
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(NAME, self.name):
+            raise InputError(f"name {self.name!r} of a search", "give letters, digits, '.', '_' and '-'")
+        if self.metric not in SUBSET_METRICS:
+            raise InputError(f"unknown metric {self.metric!r} of tiles", f"give one of {', '.join(SUBSET_METRICS)}")
+        if self.most is not None and self.most < 1:
+            raise InputError(f"combinations of at most {self.most} members", "give at least 1")
+        if self.draws < 1:
+            raise InputError(f"{self.draws} draws", "give at least 1")
 
-def search_ensembles(ask: SearchAsk) -> Search:
-    """Rank all combinations on validation tiles and write the ranking."""
-    raise NotImplementedError
+
+def search_ensembles(ask: SearchAsk, listener: SearchListener = SILENT_SEARCH) -> Search:
+    """Rank all combinations on validation tiles and write RUN/ensembles/NAME.json and .csv, which are replaced.
+
+    Tiles of pooled classes, whose slides trained the members too, have no say. Raises InputError where there are too
+    many combinations or no validation tile, and where members do not go together; ArtifactError.
+    """
+    folders = ask.members or trained_members(ask.run, ask.fold)
+    places = subsets_of(len(folders), ask.most)
+    members = fusible(ask.run, folders, mode=ask.mode, rule=ask.rule, fold=ask.fold, anchor=ask.anchor)
+    lent = members.lent()
+    table = patch_table(
+        ask.run,
+        lent,
+        (Part.VALIDATION,),
+        fold=members.fold,
+        workers=ask.workers,
+        threads=ask.threads,
+        listener=listener,
+    )
+    counted = ~table.tiles["pooled"].to_numpy()
+    tiles, probabilities = table.tiles.filter(counted), table.probabilities[:, counted]
+    if tiles.is_empty():
+        scale = f"{members.tiling.mpp:g} um/px"
+        raise InputError(f"no validation tile at {scale} to rank on", "look at split.csv, and at what was dropped")
+    labels = np.array([lent.codes.index(code) for code in tiles["label"]], np.intp)
+    ranked = rank_subsets(
+        [tuple(members.names[place] for place in subset) for subset in places],
+        _fusing(ask.rule, probabilities, labels, places, listener),
+        labels,
+        tiles.select(pl.coalesce("patient", "slide")).to_series().to_numpy(),
+        lent.codes,
+        metric=ask.metric,
+        draws=ask.draws,
+        rng=np.random.default_rng(ask.seed),
+    )
+    found = Search(
+        name=ask.name,
+        metric=ask.metric,
+        rule=ask.rule,
+        mode=ask.mode,
+        part=Part.VALIDATION,
+        tiles=tiles.height,
+        slides=tiles["slide"].n_unique(),
+        patients=tiles["patient"].drop_nulls().n_unique() or None,
+        draws=ask.draws,
+        seed=ask.seed,
+        synthetic=members.synthetic,
+        ranked=ranked,
+        level_with_best=sum(is_level(one) for one in ranked),
+    )
+    home = ask.run / ENSEMBLES_FOLDER
+    write_text(home / f"{ask.name}.csv", csv_text(ranked))
+    write_search(home / f"{ask.name}.json", found)
+    return found
+
+
+def subsets_of(members: int, most: int | None = None) -> list[tuple[int, ...]]:
+    """All combinations of 1 to `most` places, the small ones first. InputError where there are more than 2^14."""
+    largest = members if most is None else min(most, members)
+    counts = [math.comb(members, size) for size in range(1, largest + 1)]
+    if sum(counts) > MOST_SUBSETS:
+        fits = max((size for size in range(1, largest) if sum(counts[:size]) <= MOST_SUBSETS), default=0)
+        advice = f"give --most {fits}, or fewer members" if fits else "give fewer members"
+        raise InputError(f"{sum(counts):,} combinations of {members} members", advice)
+    return [subset for size in range(1, largest + 1) for subset in combinations(range(members), size)]
+
+
+def _fusing(
+    rule: str,
+    probabilities: Probabilities,
+    labels: npt.NDArray[np.intp],
+    places: Sequence[tuple[int, ...]],
+    listener: SearchListener,
+) -> Callable[[int], Probabilities]:
+    def fused(number: int) -> Probabilities:
+        mine = probabilities[list(places[number])]
+        listener.ranking(number + 1, len(places))
+        return fuse(mine, rule, fit_weights(mine, labels) if rule == WEIGHTED else ())
+
+    return fused
+
+
+def is_level(one: SubsetResult) -> bool:
+    """Whether a combination cannot be told from the best: the interval of its difference holds 0, or there is none."""
+    behind = one.behind_best
+    return behind is None or behind.low is None or behind.high is None or behind.low <= 0 <= behind.high
+
+
+def smallest_level(ranked: Sequence[SubsetResult]) -> SubsetResult:
+    """Of the combinations that cannot be told from the best, the smallest; of equally small ones the better."""
+    return min((one for one in ranked if is_level(one)), key=lambda one: len(one.members))
+
+
+def csv_text(ranked: Sequence[SubsetResult]) -> str:
+    """The ranking as a table: a row a combination, an empty cell where there is no number."""
+    text = StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(_COLUMNS)
+    for rank, one in enumerate(ranked, 1):
+        behind = one.behind_best
+        numbers = (one.value.value, one.value.low, one.value.high)
+        differences = (None,) * 3 if behind is None else (behind.value, behind.low, behind.high)
+        level = "yes" if is_level(one) else "no"
+        rows.writerow([rank, len(one.members), " ".join(one.members), *numbers, *differences, level])
+    return text.getvalue()
