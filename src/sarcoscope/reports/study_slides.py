@@ -1,0 +1,82 @@
+"""The table of decisions: each slide of the test sets, what was said of it, and why."""
+
+from typing import Final
+
+from sarcoscope.core.evaluation import Decision
+from sarcoscope.reports.study_blocks import Cell, Column, Mark, Table
+from sarcoscope.reports.study_choice import PART_WORDS, best_model, decisions_of, slide_tests
+from sarcoscope.reports.study_facts import StudyFacts
+from sarcoscope.reports.study_words import DASH, listed
+from sarcoscope.reports.wording import percent
+
+MENTIONED: Final = 0.02
+"""Classes with a smaller share of the tiles are in the CSV only."""
+
+
+def decision_table(facts: StudyFacts) -> Table:
+    """The best model's decisions on whole-slide tests; those of all models stand in the CSV."""
+    best, tests = best_model(facts.evaluation).name, slide_tests(facts.evaluation)
+    columns = (
+        Column(text="Slide", width=1.25), Column(text="Truth", width=1.05), Column(text="Original", width=1.1),
+        Column(text="Refined", width=1.1), Column(text="Tiles and their labels", width=2.1),
+        Column(text="Margin", number=True, width=0.75), Column(text="Why", width=1.9),
+        Column(text="Cannot be told apart", width=1.6),
+    )  # fmt: skip
+    rows = tuple(_row(facts, one) for one in decisions_of(facts.evaluation, best, tests))
+    note = (
+        f"By {best}. Margin: share of the label less that of the runner-up, by the plain vote. The last column is the "
+        "conformal set, with the test that would decide between its classes. Decisions of all models stand in the CSV."
+    )
+    return Table(title="Each slide, and on what grounds it was decided", columns=columns, rows=rows, note=note,
+                 csv="decisions.csv")  # fmt: skip
+
+
+def _row(facts: StudyFacts, one: Decision) -> tuple[Cell, ...]:
+    truth = Cell(
+        text=one.truth, sub=f"with {listed(one.components)}" if one.components else "", color=facts.color(one.truth)
+    )
+    where = PART_WORDS[one.part] + (f", {one.patient}" if one.patient else "")
+    return (
+        Cell(text=one.slide, sub=where),
+        truth,
+        _label(facts, one, "vote"),
+        _label(facts, one, "refined"),
+        _votes(facts, one),
+        Cell(text=DASH if one.margin is None else percent(one.margin)),
+        Cell(text=_why(one)),
+        _set(one),
+    )
+
+
+def _label(facts: StudyFacts, one: Decision, way: str) -> Cell:
+    if way not in one.labels:
+        return Cell(text=DASH, mark="quiet")
+    label, right = one.labels[way], one.right.get(way)
+    if label is None:
+        return Cell(text="undetermined", mark="quiet")
+    mark: Mark = "" if right is None else "right" if right else "wrong"
+    return Cell(text=label, sub="not scored" if right is None else "right" if right else "wrong", mark=mark,
+                color=facts.color(label))  # fmt: skip
+
+
+def _votes(facts: StudyFacts, one: Decision) -> Cell:
+    shares = [(code, share) for code, share in one.shares.items() if share]
+    named = sorted((item for item in shares if item[1] >= MENTIONED), key=lambda item: -item[1])
+    words = ", ".join(f"{code} {share:.0%}" for code, share in named)
+    bars = tuple((facts.color(code), share) for code, share in shares)
+    return Cell(text=f"{one.tiles:,}: {words}" if words else f"{one.tiles:,}", bars=bars)
+
+
+def _why(one: Decision) -> str:
+    said = one.undetermined or one.refined_reason
+    return f"{said}. {one.far_reason}".strip() if one.far else said
+
+
+def _set(one: Decision) -> Cell:
+    if one.set_classes is None:
+        return Cell(text=DASH, mark="quiet")
+    classes = f"{listed(one.set_classes, 'or')}" if one.set_classes else "no class fits"
+    tests = "; ".join(f"{test} would decide ({source})" for test, source in one.tests)
+    flag = "; unlike the training slides" if one.far else ""
+    single = len(one.set_classes) == 1
+    return Cell(text=classes + flag, sub=tests, mark="quiet" if single and not one.far else "")
