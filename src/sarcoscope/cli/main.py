@@ -7,6 +7,7 @@ import typer
 
 import sarcoscope
 from sarcoscope.cli import (
+    audit,
     bundle,
     cohort,
     convert,
@@ -53,6 +54,7 @@ app.command("tile")(tile.tile)
 app.add_typer(screen.app, name="screen")
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
+app.command("audit")(audit.audit)
 app.command("convert")(convert.convert)
 app.command("deidentify")(deidentify.deidentify)
 app.command("info")(info.info)

@@ -296,7 +296,7 @@ class SubsetResult:
     value: Estimate
     """The metric that the search ranks by."""
     behind_best: Estimate | None
-    """By how much it is worse than the best, 0 or more, by drawing the same units for both; None for the best itself."""
+    """By how much it is worse than the best, 0 or more, the same units drawn for both; None for the best itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

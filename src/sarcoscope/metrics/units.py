@@ -51,16 +51,18 @@ def over_draws(statistic: Callable[[Weights], Values], drawn: Drawn) -> Values:
     return np.concatenate([statistic(drawn[start : start + step].astype(np.float64)) for start in starts])
 
 
-def unit_sums(at: npt.NDArray[np.intp], units: int, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+def unit_sums(at: npt.NDArray[np.intp], units: int, values: npt.NDArray[np.generic]) -> Values:
     """(U, S) sums of (N, S) values over the rows of each unit."""
     columns = [np.bincount(at, weights=column, minlength=units) for column in values.T]
-    return np.stack(columns, axis=1, dtype=np.float64)
+    sums: Values = np.stack(columns, axis=1)
+    return sums
 
 
 def unit_counts(at: npt.NDArray[np.intp], units: int, cells: npt.NDArray[np.integer], size: int) -> Values:
     """(U, size) how many rows of each unit have each of `size` numbers, given the (N,) numbers of rows."""
     flat = np.bincount(at * size + cells.astype(np.intp), minlength=units * size)
-    return flat.reshape(units, size).astype(np.float64)
+    counts: Values = flat.reshape(units, size).astype(np.float64)
+    return counts
 
 
 def ratio(above: npt.NDArray[np.floating], below: npt.NDArray[np.floating]) -> Values:
