@@ -15,6 +15,7 @@ from sarcoscope.cli import (
     demo,
     diagnose,
     doctor,
+    ensemble,
     info,
     phantom,
     screen,
@@ -61,6 +62,7 @@ app.command("info")(info.info)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(phantom.app, name="phantom")
 
 
