@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sarcoscope.cli.console import Debug, Json, errors_told, print_json, progress_bars, tell
+from sarcoscope.cli.console import Debug, Json, errors_told, print_json, progress_bars, say, tell
 from sarcoscope.core.errors import shown
 
 if TYPE_CHECKING:
     from sarcoscope.core.cohort import CohortSlide
+    from sarcoscope.formats.diagnoses import DiagnosisRecord
     from sarcoscope.stages.diagnose import RunSummary
     from sarcoscope.stages.jobs import SlideJob
 
@@ -76,6 +77,8 @@ def _show(summary: "RunSummary", notice: str, *, as_json: bool) -> None:
 
     if not as_json:
         diagnosis_table(summary.records, summary.failures)
+        for line in _doubts(summary.records):
+            say(line)
         tell(f"{notice}\nreport: {summary.index}")
         return
     print_json(
@@ -86,6 +89,19 @@ def _show(summary: "RunSummary", notice: str, *, as_json: bool) -> None:
             "exit_code": summary.exit_code,
         }
     )
+
+
+def _doubts(records: "list[DiagnosisRecord]") -> list[str]:
+    """A line for each slide whose classes cannot be separated and for each that is out of cohort."""
+    from sarcoscope.reports.wording import out_of_cohort, set_headline, set_tests
+
+    lines = []
+    for one in records:
+        if one.set and len(one.set.classes) != 1:
+            lines.append(f"{one.slide}: {set_headline(one)} {set_tests(one) or ''}".rstrip())
+        if doubt := out_of_cohort(one):
+            lines.append(f"{one.slide}: out of cohort: {doubt}")
+    return lines
 
 
 def _jobs(slides: list[Path], rows: "list[CohortSlide]", mpp: float | None, *, mpp_override: bool) -> "list[SlideJob]":

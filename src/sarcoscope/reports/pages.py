@@ -12,7 +12,6 @@ from sarcoscope import __version__
 from sarcoscope.reports.wording import (
     count_and_share,
     level_words,
-    likeness_words,
     percent,
     plural,
     seconds,
@@ -32,7 +31,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(percent=percent, seconds=seconds)
     environment.globals.update(plural=plural, share_of=share_of, count_and_share=count_and_share)
-    environment.globals.update(level_words=level_words, set_words=set_words, likeness_words=likeness_words)
+    environment.globals.update(level_words=level_words, set_words=set_words)
     return environment
 
 

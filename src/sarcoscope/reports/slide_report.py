@@ -31,6 +31,7 @@ from sarcoscope.reports.wording import (
     out_of_cohort,
     refined_headline,
     set_headline,
+    set_tests,
 )
 
 
@@ -97,6 +98,7 @@ def _page(artifacts: SlideArtifacts) -> str:
         headline=headline(record),
         refined=refined_headline(record),
         set_headline=set_headline(record),
+        set_tests=set_tests(record),
         out_of_cohort=out_of_cohort(record),
         likeness_words=likeness_words(record),
         not_said=not_said(record),

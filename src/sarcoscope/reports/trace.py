@@ -45,7 +45,9 @@ def members(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     steps = []
     shown, fusion, temperature = (provenance.get(key) for key in ("members", "fusion", "temperature"))
     if isinstance(shown, Mapping):
-        steps.append(("Members", ", ".join(f"{name} at {_number(mpp)} um/px" for name, mpp in shown.items())))
+        steps.append(
+            ("Members", ", ".join(f"{name} at {_number(mpp)} \N{MICRO SIGN}m/px" for name, mpp in shown.items()))
+        )
     if isinstance(fusion, Mapping):
         rule, weights = str(fusion.get("rule")), fusion.get("weights")
         told = _FUSIONS.get(rule, rule)

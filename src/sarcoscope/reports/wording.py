@@ -82,7 +82,7 @@ def says_nothing(record: DiagnosisRecord) -> bool:
 
 
 def set_headline(record: DiagnosisRecord) -> str | None:
-    """Which classes cannot be left out, and what would decide between them; None where there is no set."""
+    """Which classes cannot be left out, in one line; None where there is no set."""
     if (found := record.set) is None:
         return None
     at, count = level_words(found.level), len(found.classes)
@@ -93,11 +93,18 @@ def set_headline(record: DiagnosisRecord) -> str | None:
     phantom = "Phantom label" + "s" * (count > 1) + " " if record.synthetic else ""
     if count == 1:
         return f"{phantom}{found.classes[0]} alone fits at {at}."
-    told = f"{phantom}{listed(found.classes)}: cannot be separated at {at}."
-    return " ".join([told, *(f"{ancillary_words(one, found)}." for one in found.tests)])
+    return f"{phantom}{listed(found.classes)}: cannot be separated at {at}."
 
 
-def ancillary_words(one: AncillaryRecord, found: SetRecord) -> str:
+def set_tests(record: DiagnosisRecord) -> str | None:
+    """What would decide between the classes of a set, one sentence a test; None where nothing has to be decided."""
+    if (found := record.set) is None or len(found.classes) < 2 or says_nothing(record):
+        return None
+    told = [f"{_test(one, found)}." for one in found.tests]
+    return " ".join(told) or "The bundle names no test that would decide."
+
+
+def _test(one: AncillaryRecord, found: SetRecord) -> str:
     """'MDM2/CDK4 FISH would decide (source)', or between which classes of the set it would."""
     if set(one.between) >= set(found.classes):
         return f"{one.test} would decide ({one.source})"
@@ -126,11 +133,13 @@ def out_of_cohort(record: DiagnosisRecord) -> str | None:
     """What a slide that is flagged as out of cohort means for its answer; None where it is not flagged."""
     if record.likeness is None or not record.likeness.far:
         return None
-    level = f" nor the {level_words(record.set.level)}" if record.set else ""
-    return (
-        f"this slide looks unlike those that the bundle was made from ({likeness_words(record)}); "
-        f"{'neither' if level else 'not even'} the label{level} is warranted for it"
-    )
+    told = f"this slide looks unlike those that the bundle was made from ({likeness_words(record)})"
+    doubted = [*(["label"] if record.label else []), *([level_words(record.set.level)] if record.set else [])]
+    if not doubted:
+        return told
+    if len(doubted) == 1:
+        return f"{told}; the {doubted[0]} is not warranted for it"
+    return f"{told}; neither the {doubted[0]} nor the {doubted[1]} is warranted for it"
 
 
 def not_said(record: DiagnosisRecord) -> str | None:
