@@ -27,7 +27,7 @@ def class_maps(features: Maps, weight: npt.NDArray[np.floating]) -> Maps:
     if features.ndim != 4 or weight.ndim != 2 or features.shape[1] != weight.shape[1]:
         problem = f"features of shape {features.shape} under a layer of shape {weight.shape}"
         raise InputError(problem, "give (B, F, h, w) and (C, F) of one member")
-    return np.einsum("cf,bfhw->bchw", weight, features, optimize=True).astype(np.float32)
+    return np.asarray(np.einsum("cf,bfhw->bchw", weight, features, optimize=True), np.float32)
 
 
 def logits_of(maps: Maps, bias: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

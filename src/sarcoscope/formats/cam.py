@@ -108,8 +108,8 @@ class CamRecord(_Record):
 
 def write_cam(path: Path, record: CamRecord, maps: Mapping[str, npt.NDArray[np.float32]]) -> None:
     """Write the maps beside `path`, then the record, each atomically. Raises ArtifactError."""
-    content = BytesIO()
-    np.savez_compressed(content, **dict(maps))
+    content, arrays = BytesIO(), dict[str, Any](maps)
+    np.savez_compressed(content, **arrays)
     write_bytes(path.with_name(MAPS_FILE), content.getvalue())
     write_json(path, record.model_dump(mode="json"))
 

@@ -108,7 +108,7 @@ def over(rgb: Rgb, heat: npt.NDArray[np.float32], side_px: int = PANEL) -> Rgb:
     """
     grey = _sized(rgb, side_px).astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     values = np.clip(cv2.resize(heat, (side_px, side_px), interpolation=cv2.INTER_LINEAR), 0, 1)
-    colored = _colored(values).astype(np.float64)
+    colored = _colored(np.asarray(values, np.float64)).astype(np.float64)
     opacity = _OPACITY if values.max() > 0 else 0.0
     mixed = np.clip(grey[..., None] * (1 - opacity) + colored * opacity, 0, 255).round().astype(np.uint8)
     above = (values >= 0.5).astype(np.uint8)

@@ -1,0 +1,130 @@
+"""`sarcoscope explain`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from sarcoscope.cli.console import Debug, Json, errors_told, print_json, progress_bars, say, tell
+from sarcoscope.core.errors import InputError, shown
+
+if TYPE_CHECKING:
+    from sarcoscope.core.cohort import Part
+    from sarcoscope.stages.explain import ExplainSummary
+
+
+def explain(
+    bundle: Annotated[str, typer.Argument(help="A bundle's folder, or the name of a shipped one.")],
+    run: Annotated[Path | None, typer.Option(help="Run folder whose tiles are looked into.")] = None,
+    slide: Annotated[Path | None, typer.Option(help="Instead of a run, one slide whose class nobody says.")] = None,
+    part: Annotated[str, typer.Option(help="Of the run's tiles; test, or else validation, where left out.")] = "",
+    per_class: Annotated[int, typer.Option(help="Tiles a sheet at most.")] = 4,
+    member: Annotated[str, typer.Option(help="Explain this member alone; all where left out.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder; RUN/explain/BUNDLE, or explain for a slide.")
+    ] = None,
+    fold: Annotated[str, typer.Option(help="Repetition of the split, where there are several.")] = "",
+    mpp: Annotated[float | None, typer.Option(help="With --slide: um/px, where the file does not say.")] = None,
+    mpp_override: Annotated[bool, typer.Option("--mpp-override", help="Let --mpp win over the file's scale.")] = False,
+    workers: Annotated[int, typer.Option(help="Threads that read tiles.")] = 2,
+    threads: Annotated[int, typer.Option(help="Threads that compute; 0 takes every core.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw class activation maps: which places of a tile speak for a class, on tiles worth a look.
+
+    Exit code 0: done; 1: tiles of some slides could not be read, the others are shown; 2: nothing could be shown, or
+    wrong usage; 130: interrupted.
+    """
+    with errors_told(as_json=as_json, debug=debug):
+        from sarcoscope.core.geometry import Mpp
+        from sarcoscope.formats.bundle import find_bundle
+        from sarcoscope.stages import explain as stage
+        from sarcoscope.stages.jobs import safe_id
+
+        if (run is None) == (slide is None):
+            raise InputError("a run or a slide is wanted", "give one of --run FOLDER and --slide FILE")
+        given = None if mpp is None else Mpp(mpp)
+        with progress_bars() as bars:
+            bar = _Bar(bars)
+            if run is not None:
+                name = find_bundle(bundle).manifest.name
+                ask = stage.ExplainAsk(
+                    run=run,
+                    bundle=bundle,
+                    out=out or run / "explain" / safe_id(name),
+                    part=_part(part),
+                    member=member,
+                    per_class=per_class,
+                    fold=fold,
+                    workers=workers,
+                    threads=threads,
+                )
+                summary = stage.explain(ask, bar)
+            elif slide is not None:
+                of_slide = stage.ExplainSlideAsk(
+                    slide=slide,
+                    bundle=bundle,
+                    out=out or Path("explain"),
+                    mpp=given,
+                    mpp_override=mpp_override,
+                    member=member,
+                    per_class=per_class,
+                    workers=workers,
+                    threads=threads,
+                )
+                summary = stage.explain_slide(of_slide, bar.tiles_done)
+    _show(summary, as_json=as_json)
+    raise typer.Exit(summary.exit_code)
+
+
+def _part(name: str) -> "Part | None":
+    from sarcoscope.core.cohort import Part
+
+    if not name:
+        return None
+    known = [str(one) for one in Part if one not in {Part.TEST1, Part.TEST2, Part.POOLED}]
+    if name not in known:
+        raise InputError(f"no tiles of part {name!r}", f"give one of {', '.join(known)}")
+    return Part(name)
+
+
+def _show(summary: "ExplainSummary", *, as_json: bool) -> None:
+    record = summary.record
+    for slide, problem in record.failures.items():
+        tell(f"error: {slide}: {problem}")
+    if as_json:
+        print_json({"cam": shown(summary.path), "exit_code": summary.exit_code, **record.model_dump(mode="json")})
+        return
+    for sheet in record.sheets:
+        say(f"{shown(summary.path.parent / sheet.file)}: {len(sheet.tiles)}")
+    for words in record.missing:
+        say(f"no sheet: {words}")
+    tell(record.notice)
+
+
+class _Bar:
+    """A bar over the tiles in hand."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("tiles", total=None)
+
+    def slide_started(self, slide: str, number: int, total: int) -> None:
+        """Say which."""
+        self._progress.reset(self._task, total=None, description=f"{slide[:32]} ({number} of {total})")
+
+    def tiles_planned(self, count: int) -> None:
+        """Know the end."""
+        self._progress.update(self._task, total=count)
+
+    def tiles_done(self, count: int) -> None:
+        """Advance."""
+        self._progress.advance(self._task, count)
+
+    def slide_finished(self, slide: str, *, reused: bool) -> None:
+        """Nothing: the next one takes the bar."""
+
+    def slide_failed(self, slide: str, problem: str) -> None:
+        """Nothing: it is told at the end."""
