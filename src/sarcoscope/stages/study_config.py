@@ -6,6 +6,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from typing_extensions import override
+
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.study import (
     EnsembleSection,
@@ -40,6 +42,7 @@ class StudyConfig(StudyDesign):
     published: bool = False
     """Whether the paper's printed counts stand beside the curve of the refined rule; for its classes alone."""
 
+    @override
     def __post_init__(self) -> None:
         StudyDesign.__post_init__(self)
         if self.classes:

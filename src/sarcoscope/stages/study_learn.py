@@ -1,0 +1,71 @@
+"""The part of a study that needs torch: loaded only where something is to be trained."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import torch
+
+from sarcoscope.core.errors import ArtifactError, InputError, TrainingError
+from sarcoscope.core.training import NO_WEIGHTS, TrainConfig
+from sarcoscope.core.tuning import TuneConfig
+from sarcoscope.formats.member import MEMBER_FILE, read_member
+from sarcoscope.networks.build import build_network
+from sarcoscope.reports.wording import plural
+from sarcoscope.stages.study_listen import StudyListener, TrainHears
+from sarcoscope.stages.train import MEMBERS, train
+from sarcoscope.stages.train_one import Asked, key_of
+from sarcoscope.stages.train_tiles import choose_tiles
+from sarcoscope.stages.tune import tune
+from sarcoscope.training.devices import make_accelerator
+
+_BATCH: Final = 4
+"""Tiles a step of the network that is tried; two steps, of which the second counts."""
+
+
+def train_member(config: TrainConfig, name: str, hears: StudyListener, *, ours: bool) -> Mapping[str, str]:
+    """Train a member, go on with it, or find it done; what failed, by name.
+
+    One of other inputs is trained anew where it is `ours`. Raises ArtifactError where it is not; InputError,
+    TrainingError.
+    """
+    run = Path(config.run)
+    folder, force = run / MEMBERS / name, False
+    if ours and (folder / MEMBER_FILE).exists():
+        asked = Asked(name=name, fold="", seed=config.seeds[0])
+        force = read_member(folder).key != key_of(config, asked, choose_tiles(run, "", config))
+    return train(config, TrainHears(hears, name), force=force).failures
+
+
+def search_members(config: TuneConfig, hears: StudyListener, *, ours: bool) -> Mapping[str, str]:
+    """Search, go on with a search, or find it done; which members are missing, and why.
+
+    One of other inputs is begun anew where it is `ours`. Raises as `train_member` does.
+    """
+    try:
+        summary = tune(config, TrainHears(hears, config.name))
+    except (ArtifactError, InputError):
+        if not ours:
+            raise
+        summary = tune(config, TrainHears(hears, config.name), force=True)
+    if summary.running:
+        raise TrainingError(f"{plural(summary.running, 'trial')} are run by other processes", "wait, then run again")
+    return summary.kept.missing
+
+
+def train_seconds(config: TrainConfig, classes: int, side_px: int) -> float:
+    """Seconds for each tile drawn, by a step of the network on this machine."""
+    accelerator = make_accelerator(config)
+    network, _ = build_network(replace(config.network, weights=NO_WEIGHTS), classes, side_px)
+    network = network.to(accelerator.device).train()
+    tiles = torch.zeros(_BATCH, 3, side_px, side_px, device=accelerator.device)
+    seconds = 0.0
+    for _ in range(2):
+        begin = perf_counter()
+        network(tiles).sum().backward()
+        if accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = perf_counter() - begin
+    return seconds / _BATCH
