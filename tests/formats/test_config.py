@@ -8,6 +8,7 @@ import pytest
 from sarcoscope.core.cutting import CutConfig, Method, QualityLimits, ScoreConfig
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.geometry import Mpp
+from sarcoscope.core.training import TrainConfig
 from sarcoscope.formats.config import config_text, read_config
 
 RICH = CutConfig(
@@ -73,6 +74,23 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, told: str) ->
     assert str(caught.value).startswith(f"{path}: ")
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_scales_may_be_given_as_magnifications(tmp_path: Path) -> None:
+    path = tmp_path / "tile.yaml"
+    path.write_text("mpp: [10x, 0.5, 40x]\nanchor: 20x\nlayout: concentric\n", encoding="utf-8")
+    read = read_config(path, CutConfig)
+    assert (read.mpp, read.anchor) == ((1.0, 0.5, 0.25), 0.5)
+    path.write_text("validation_mpp: 20x\nmpp: [10x]\nname: 20x\n", encoding="utf-8")
+    train = read_config(path, TrainConfig)
+    assert (train.mpp, train.validation_mpp, train.name) == ((1.0,), 0.5, "20x")  # a name is a name
+
+
+def test_a_magnification_of_nothing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tile.yaml"
+    path.write_text("mpp: [0x]\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="scale '0x'"):
+        read_config(path, CutConfig)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import ast
 import difflib
 import inspect
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -14,6 +15,7 @@ from typing import Any, Final, TypeVar, get_args
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from sarcoscope.core.cutting import parse_mpp
 from sarcoscope.core.errors import ArtifactError, InputError
 
 Config = TypeVar("Config")
@@ -23,6 +25,9 @@ _WORDS: Final = {
     "dict_type": "input should be a section of `key: value`",
 }
 """What pydantic says in words of Python."""
+_SCALES: Final = frozenset({"mpp", "anchor"})
+"""Keys of scales, beside those that end in `_mpp`."""
+_MAGNIFICATION: Final = re.compile(r"\d+(\.\d+)?x")
 
 
 def read_config(path: Path, kind: type[Config]) -> Config:
@@ -45,7 +50,7 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     if strange := _not_finite(values):
         raise ArtifactError(path, f"{strange} is no finite number", "compare it with --print-config")
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        return TypeAdapter(kind).validate_python(_with_scales(values))
     except InputError as error:
         raise ArtifactError(path, error.problem, error.advice) from error
     except ValidationError as error:
@@ -53,6 +58,16 @@ def read_config(path: Path, kind: type[Config]) -> Config:
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {_WORDS.get(first['type'], first['msg'].lower())}, got {first['input']!r}"
         raise ArtifactError(path, problem, "compare it with --print-config") from error
+
+
+def _with_scales(value: Any, key: str = "") -> Any:
+    """The values with magnifications in um/px where a scale is asked for: `mpp: [20x]` is 0.5."""
+    if isinstance(value, Mapping):
+        return {name: _with_scales(one, str(name)) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_scales(one, key) for one in value]
+    is_scale = key in _SCALES or key.endswith("_mpp")
+    return parse_mpp(value) if is_scale and isinstance(value, str) and _MAGNIFICATION.fullmatch(value) else value
 
 
 def _unknown_key(values: Mapping[Any, Any], kind: Any, inside: str = "") -> tuple[str, str] | None:
