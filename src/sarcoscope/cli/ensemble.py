@@ -13,6 +13,7 @@ Rule = Annotated[str, typer.Option(help="mean, weighted (fitted on validation), 
 Mode = Annotated[str, typer.Option(help="shared: all read one tile; concentric: each its own scale around its centre.")]
 Fold = Annotated[str, typer.Option(help="Repetition of the split, where members of several are there.")]
 Anchor = Annotated[float | None, typer.Option(help="um/px of the tiles around whose centres concentric members read.")]
+Scale = Annotated[list[str] | None, typer.Option(help="MEMBER=UM_PER_PX that it reads, concentric; repeat.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that read.")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads that compute; 0 takes every core.")]
 
@@ -32,7 +33,7 @@ def make(
     rules: Annotated[Path | None, typer.Option(help="YAML of the slide level; see `ensemble rules`.")] = None,
     name: Annotated[str, typer.Option(help="Of the bundle; its folder's where left out.")] = "",
     anchor: Anchor = None,
-    scale: Annotated[list[str] | None, typer.Option(help="MEMBER=UM_PER_PX that it reads, concentric; repeat.")] = None,
+    scale: Scale = None,
     level: Annotated[float, typer.Option(help="Share of slides whose set is to hold their class.")] = 0.9,
     class_name: Annotated[list[str] | None, typer.Option(help="CODE=WORDS, a class in words; repeat.")] = None,
     intended_use: Annotated[str, typer.Option(help="One sentence on what it is for.")] = "",
@@ -97,6 +98,7 @@ def search(
     name: Annotated[str, typer.Option(help="Of the files, RUN/ensembles/NAME.json and .csv.")] = "search",
     fold: Fold = "",
     anchor: Anchor = None,
+    scale: Scale = None,
     workers: Workers = 2,
     threads: Threads = 0,
     as_json: Json = False,
@@ -123,6 +125,7 @@ def search(
             seed=seed,
             fold=fold,
             anchor=anchor,
+            scales=ensemble_show.scales(scale),
             workers=workers,
             threads=threads,
         )

@@ -209,6 +209,8 @@ def make_command(ask: SearchAsk, chosen: SubsetResult) -> str:
     words = ["sarcoscope", "ensemble", "make", *map(shown, homes), "--run", shown(ask.run)]
     words += ["--rule", ask.rule, "--mode", ask.mode, *(["--fold", ask.fold] if ask.fold else [])]
     words += ["--anchor", f"{ask.anchor:g}"] if ask.anchor is not None else []
+    for name in chosen.members:
+        words += ["--scale", f"{name}={ask.scales[name]:g}"] if name in ask.scales else []
     return " ".join(shlex.quote(word) for word in [*words, "--out", shown(ask.run / "bundles" / ask.name)])
 
 

@@ -3,8 +3,8 @@
 import csv
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from io import StringIO
 from itertools import combinations
 from pathlib import Path
@@ -74,6 +74,8 @@ class SearchAsk:
     """The repetition of the split that the members were trained in; may be left out where they tell."""
     anchor: float | None = None
     """As `EnsembleAsk.anchor`."""
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """As `EnsembleAsk.scales`."""
     workers: int = 2
     threads: int = 0
 
@@ -96,7 +98,9 @@ def search_ensembles(ask: SearchAsk, listener: SearchListener = SILENT_SEARCH) -
     """
     folders = ask.members or trained_members(ask.run, ask.fold)
     places = subsets_of(len(folders), ask.most)
-    members = fusible(ask.run, folders, mode=ask.mode, rule=ask.rule, fold=ask.fold, anchor=ask.anchor)
+    members = fusible(
+        ask.run, folders, mode=ask.mode, rule=ask.rule, fold=ask.fold, anchor=ask.anchor, scales=ask.scales
+    )
     lent = members.lent()
     table = patch_table(
         ask.run,
