@@ -176,7 +176,7 @@ def test_a_damaged_diagnosis_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="cannot be read"):
         read_diagnosis(path)
     path.write_text('{"kind": "sarcoscope.diagnosis", "schema_version": 99}')
-    with pytest.raises(ArtifactError, match="not a diagnosis of schema 1; run diagnose again"):
+    with pytest.raises(ArtifactError, match="not a diagnosis of schema 1 or 2; run diagnose again"):
         read_diagnosis(path)
 
 

@@ -255,4 +255,4 @@ def read_diagnosis(path: Path) -> DiagnosisRecord:
     except OSError as error:
         raise ArtifactError(path, f"cannot be read ({error.strerror})", "run diagnose again") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        raise ArtifactError(path, f"not a diagnosis of schema {DIAGNOSIS_SCHEMA}", "run diagnose again") from error
+        raise ArtifactError(path, f"not a diagnosis of schema 1 or {DIAGNOSIS_SCHEMA}", "run diagnose again") from error
