@@ -1,7 +1,7 @@
 """What was fitted on validation tiles and slides, as data a bundle carries, and the rules that apply it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,7 +44,7 @@ class Conformal:
     slides: Mapping[str, int]
     """Validation slides by class."""
     own: tuple[str, ...]
-    """Classes with enough slides for a threshold of their own; the others share that of all slides."""
+    """Classes with enough slides for a threshold of their own; the others share one, of their slides together."""
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
@@ -95,7 +95,8 @@ def tempered(probabilities: Probabilities, temperature: float) -> Probabilities:
 def fit_temperature(probabilities: Probabilities, labels: npt.NDArray[np.integer]) -> float:
     """The temperature, 0.05 to 20, with the least log loss of (N,) labels given (N, C) probabilities (Guo 2017).
 
-    The loss is convex in 1 / temperature; its slope's sign is halved into. Raises InputError where there is no tile.
+    The loss is convex in 1 / temperature; its slope's sign is halved into. It is 1 where no other has a smaller loss,
+    as of probabilities that are all equal. Raises InputError where there is no tile.
     """
     if not len(labels):
         raise InputError("no tile to fit a temperature on", "give validation tiles")
@@ -105,11 +106,15 @@ def fit_temperature(probabilities: Probabilities, labels: npt.NDArray[np.integer
     def rises(inverse: float) -> bool:
         return float((softmax(logs * inverse) * logs).sum(axis=1).mean()) > true
 
+    def loss(inverse: float) -> float:
+        return float(-np.log(np.maximum(softmax(logs * inverse)[np.arange(len(labels)), labels], _FLOOR)).mean())
+
     low, high = 1 / _HOTTEST, 1 / _COLDEST
     for _ in range(60):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if rises(middle) else (middle, high)
-    return 1 / math.sqrt(low * high)
+    found = math.sqrt(low * high)
+    return 1 / found if loss(found) < loss(1) - _FLOOR else 1.0
 
 
 def regressed(shares: npt.NDArray[np.floating], regression: Regression) -> Probabilities:
@@ -132,29 +137,39 @@ def slides_needed(level: float) -> int:
 
 
 def fit_conformal(
-    probabilities: Probabilities, labels: npt.NDArray[np.integer], classes: Sequence[str], level: float = 0.9
+    probabilities: Probabilities,
+    labels: npt.NDArray[np.integer],
+    classes: Sequence[str],
+    level: float = 0.9,
+    *,
+    unscored: Collection[str] = (),
 ) -> Conformal:
     """Thresholds from (S, C) mean probabilities of validation slides and their (S,) classes.
 
-    A class with `slides_needed` slides of its own gets its own threshold (class-conditional: the level then holds for
-    that class), the others that of all slides together (it then holds on average over classes).
+    A class with `slides_needed` slides of its own gets its own threshold: the level then holds for that class. The
+    others share one, of their slides together: the level then holds on average over them (Mondrian conformal
+    prediction, Vovk 2005). It is not that of all slides, for many easy slides of another class would make it so small
+    that a class of few slides is left out of sets that it belongs to. Classes that are `unscored` get none.
     """
     values = 1 - np.asarray(probabilities, np.float64)
-    scores = [float(values[at, label]) for at, label in enumerate(labels)]
-    shared, needed = order_statistic(scores, level), slides_needed(level)
-    counts = {code: int(np.count_nonzero(labels == index)) for index, code in enumerate(classes)}
-    own = tuple(code for code in classes if counts[code] >= needed)
-    thresholds: dict[str, float | None] = {}
-    for index, code in enumerate(classes):
-        mine = [score for score, label in zip(scores, labels, strict=True) if label == index]
-        thresholds[code] = order_statistic(mine, level) if code in own else shared
+    needed = slides_needed(level)
+    counts = {
+        code: int(np.count_nonzero(labels == index)) for index, code in enumerate(classes) if code not in unscored
+    }
+    own = tuple(code for code in counts if counts[code] >= needed)
+    scores: dict[str, list[float]] = {code: [] for code in counts}
+    for row, label in zip(values, labels, strict=True):
+        if classes[label] in scores:
+            scores[classes[label]].append(float(row[label]))
+    others = order_statistic([one for code in counts if code not in own for one in scores[code]], level)
+    thresholds = {code: order_statistic(scores[code], level) if code in own else others for code in counts}
     return Conformal(level=level, thresholds=thresholds, slides=counts, own=own)
 
 
 def conformal_set(mean: Mapping[str, float | None], conformal: Conformal) -> tuple[str, ...]:
     """The classes that cannot be left out, the most probable first; may be empty, where none fits.
 
-    `mean` is the mean probability by class of a slide with at least one tile.
+    `mean` is the mean probability by class of a slide with at least one tile; of equal ones the first stands first.
     """
     kept = []
     for code, probability in mean.items():

@@ -114,15 +114,20 @@ def _other_ways(
 
 
 def class_set(mean: Mapping[str, float | None], rules: SlideRules, calibration: Calibration) -> ClassSet | None:
-    """The classes that cannot be left out at the bundle's level, and what would separate them; None without a level."""
+    """The classes that cannot be left out at the bundle's level, and what would separate them; None without a level.
+
+    A class that is not scored is in no set: nothing is said of it on slides.
+    """
     if (conformal := calibration.conformal) is None:
         return None
-    classes, total = conformal_set(mean, conformal), sum(conformal.slides.values())
+    scored = {code: value for code, value in mean.items() if code not in rules.unscored}
+    classes, total = conformal_set(scored, conformal), sum(conformal.slides.values())
     reason = f"split conformal at {conformal.level:.0%} on {total} validation {'slide' if total == 1 else 'slides'}"
     if conformal.own:
         reason += f", for {', '.join(conformal.own)} on slides of its own" + (" each" if len(conformal.own) > 1 else "")
-    if None in conformal.thresholds.values():
-        reason += f"; {slides_needed(conformal.level)} are needed to leave a class out"
+    if fixed := [code for code in scored if conformal.thresholds.get(code) is None]:
+        which = "a class" if len(fixed) == len(scored) else " or ".join(fixed)
+        reason += f"; {slides_needed(conformal.level)} are needed to leave {which} out"
     tests = tuple((one.test, one.source) for one in rules.ancillary if sum(code in classes for code in one.between) > 1)
     return ClassSet(classes=classes, level=conformal.level, reason=reason, tests=tests)
 

@@ -68,7 +68,8 @@ def unit_counts(at: npt.NDArray[np.intp], units: int, cells: npt.NDArray[np.inte
 def ratio(above: npt.NDArray[np.floating], below: npt.NDArray[np.floating]) -> Values:
     """Quotients, NaN where it is a division by 0."""
     above, below = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    result: Values = np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    return result
 
 
 def mean_of_known(values: Values) -> Values:
