@@ -16,6 +16,7 @@ from sarcoscope.cli import (
     diagnose,
     doctor,
     ensemble,
+    evaluate,
     info,
     phantom,
     screen,
@@ -56,6 +57,7 @@ app.add_typer(screen.app, name="screen")
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.command("audit")(audit.audit)
+app.command("evaluate")(evaluate.evaluate)
 app.command("convert")(convert.convert)
 app.command("deidentify")(deidentify.deidentify)
 app.command("info")(info.info)
