@@ -165,10 +165,17 @@ class EnsembleSection:
     """Models of several scales."""
     modes: tuple[str, ...] = MODES
     """shared: all paths read the same tile, as published; concentric: each its own scale around the tile's centre."""
+    alone: str = "all"
+    """Which members trained at `base_mpp` stand alone in the tables: all, or the best of each network on validation
+    tiles. Parts of fused models always do."""
     level: float = 0.9
     """Share of slides whose set of classes is to hold their own."""
 
     def __post_init__(self) -> None:
+        if self.alone not in {"all", "best"}:
+            raise InputError(f"ensembles.alone {self.alone!r}", "give all or best")
+        if not 0 < self.level < 1:
+            raise InputError(f"ensembles.level {self.level}", "give a share between 0 and 1, e.g. 0.9")
         if not re.fullmatch(NAME, self.single):
             raise InputError(f"name {self.single!r} of a model", "give letters, digits, '.', '_' and '-'")
         if unknown := [one for one in self.modes if one not in MODES]:

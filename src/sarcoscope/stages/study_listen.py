@@ -120,6 +120,10 @@ class PassHears:
         """Name it."""
         self._hears.told(f"error: {problem}" if slide in problem else f"error: {slide}: {problem}")
 
+    def ranking(self, done: int, total: int) -> None:
+        """Combinations of members."""
+        self._hears.working("ranking combinations", done, total)
+
 
 class DiagnoseHears:
     """Passes on what `diagnose` says."""

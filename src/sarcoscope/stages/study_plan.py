@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sarcoscope.core.errors import SarcoscopeError
 from sarcoscope.core.study import StudyStage
+from sarcoscope.formats.atomic import as_json
 from sarcoscope.stages.study_listen import StudyListener
 from sarcoscope.stages.study_record import StepRecord, StepState, StudyRecord
 
@@ -106,7 +107,7 @@ def stand(step: Step, record: StepRecord | None, out: Path, waiting: Sequence[st
     if record.state is not StepState.DONE:
         why = "interrupted before" if record.state is StepState.RUNNING else "failed before"
         return Planned(step=step, standing=Standing.GOES_ON, why=(why,))
-    why_not = changed_settings(record.settings, step.settings)
+    why_not = changed_settings(record.settings, as_json(dict(step.settings)))
     if waiting and not why_not:
         return Planned(step=step, standing=Standing.DEPENDS, why=(f"if {waiting[0]} comes out otherwise",))
     if not waiting:

@@ -160,20 +160,17 @@ def _seconds_a_tile(study: Study, one: Training) -> float | None:
 
 
 def _done(study: Study, one: Training, failures: Mapping[str, str], *, units: float) -> Done:
-    """What came of it. TrainingError where no member did."""
-    names = [name for name in one.members if name not in failures]
-    if not names:
-        why = next(iter(failures.values()), "no member came of it")
-        raise TrainingError(f"{one.name}: {why}", "settle it, then run the study again")
+    """What came of it. TrainingError where a member is missing."""
+    for name, why in failures.items():
+        raise TrainingError(f"{name}: {why}", "settle it, or ask for more trials or fewer members; then run again")
     notes = []
-    for name in names:
+    for name in one.members:
         found = member(study.out, name)
         value = found.metrics.get(Part.VALIDATION, {}).get("tile_balanced_accuracy")
         right = "no validation tile" if value is None else f"{value:.1%} of validation tiles, classes alike"
         notes.append(f"{name}: epoch {found.best_epoch} of {found.epochs} kept, {right}")
     return Done(
-        wrote={f"{MEMBERS}/{name}/{MEMBER_FILE}": "" for name in names},
+        wrote={f"{MEMBERS}/{name}/{MEMBER_FILE}": "" for name in one.members},
         notes=tuple(notes),
-        failures=failures,
         units=units,
     )
