@@ -20,6 +20,7 @@ from sarcoscope.cli import (
     info,
     phantom,
     screen,
+    study,
     tile,
     train,
     tune,
@@ -58,6 +59,7 @@ app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.command("audit")(audit.audit)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(study.app, name="study")
 app.command("convert")(convert.convert)
 app.command("deidentify")(deidentify.deidentify)
 app.command("info")(info.info)
