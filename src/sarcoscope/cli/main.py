@@ -17,6 +17,7 @@ from sarcoscope.cli import (
     doctor,
     ensemble,
     evaluate,
+    explain,
     info,
     phantom,
     screen,
@@ -59,6 +60,7 @@ app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.command("audit")(audit.audit)
 app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.add_typer(study.app, name="study")
 app.command("convert")(convert.convert)
 app.command("deidentify")(deidentify.deidentify)
