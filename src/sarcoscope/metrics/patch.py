@@ -94,11 +94,7 @@ def patch_result(
         per_class={code: tiles.estimate(each[:, at], mine[at]) for at, code in enumerate(classes)},
         auc={code: tiles.estimate_area(areas_of[:, at], mine[at]) for at, code in enumerate(classes)},
         overall=tiles.estimate(cells.overall(counted)),
-        without_pooled=tiles.estimate(
-            cells.overall(counted[:, ~np.array(apart)]), ~np.isin(labels, np.flatnonzero(apart))
-        )
-        if any(apart)
-        else None,
+        without_pooled=_without(tiles, counted, apart) if any(apart) else None,
         balanced_accuracy=tiles.estimate(cells.balanced_accuracy(counted)),
         macro_f1=tiles.estimate(cells.macro_f1(counted)),
         kappa=tiles.estimate(cells.kappa(counted)),
@@ -137,6 +133,12 @@ class _Tiles:
         """Of an area of `mine` against the others, which all tiles take part in."""
         fewest = min(_distinct(self.at[mine]), _distinct(self.at[~mine]))
         return self.estimate(values, varies=fewest > 1)
+
+
+def _without(tiles: _Tiles, counted: cells.Cells, apart: Sequence[bool]) -> Estimate:
+    """Overall without the tiles whose true class is set `apart`; what is called so stays wrong."""
+    rest = np.where(np.array(apart)[:, None], 0, counted)
+    return tiles.estimate(cells.overall(rest), ~np.array(apart)[tiles.labels])
 
 
 def _distinct(at: npt.NDArray[np.intp]) -> int:
