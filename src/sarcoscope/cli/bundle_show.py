@@ -26,7 +26,7 @@ def rows(opened: Bundle) -> list[tuple[str, str]]:
         ("tiles", f"{tiling.tile_px} px at {tiling.mpp:g} um/px, at least {percent(tiling.minimum_tissue)} tissue"),
         *_lines("fusion", _fusion(manifest)),
         *_lines("rules", _rules(manifest.rules)),
-        *_lines("calibration", _calibration(manifest.calibration)),
+        *_lines("calibration", _calibration(manifest.calibration, manifest.rules.unscored)),
         *_lines("would decide", _ancillary(manifest.rules)),
         *_origin(manifest.provenance),
     ]
@@ -66,10 +66,10 @@ def _ancillary(rules: SlideRules) -> list[str]:
     return [f"{one.test} between {' and '.join(one.between)} ({one.source})" for one in rules.ancillary]
 
 
-def _calibration(found: Calibration) -> list[str]:
+def _calibration(found: Calibration, unscored: tuple[str, ...]) -> list[str]:
     """What it rests on, and why a part is missing."""
     there = {"temperature": _temperature(found), "regression": _regression(found)}
-    there |= {"conformal": _conformal(found), "distance": _distance(found)}
+    there |= {"conformal": _conformal(found, unscored), "distance": _distance(found)}
     told = [
         there[part] or f"no {part}: {found.why_not[part]}" for part in _PARTS if there[part] or part in found.why_not
     ]
@@ -86,14 +86,15 @@ def _regression(found: Calibration) -> str:
     return f"regression on vote shares: of {one.slides} validation slides, penalty {one.penalty:g}"
 
 
-def _conformal(found: Calibration) -> str:
+def _conformal(found: Calibration, unscored: tuple[str, ...]) -> str:
     if (one := found.conformal) is None:
         return ""
     counts = ", ".join(f"{code} {count}" for code, count in one.slides.items())
     told = f"sets at {percent(one.level)}: of {sum(one.slides.values())} validation slides ({counts})"
     if one.own:
         told += f"; {', '.join(one.own)} by slides of its own"
-    if empty := [code for code, threshold in one.thresholds.items() if threshold is None]:
+    empty = [code for code, threshold in one.thresholds.items() if threshold is None and code not in unscored]
+    if empty:
         told += f"; {', '.join(empty)} can never be left out, {slides_needed(one.level)} slides are needed"
     return told
 

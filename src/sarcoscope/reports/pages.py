@@ -14,6 +14,7 @@ from sarcoscope.reports.wording import (
     level_words,
     percent,
     plural,
+    says_nothing,
     seconds,
     set_words,
     share_of,
@@ -31,7 +32,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(percent=percent, seconds=seconds)
     environment.globals.update(plural=plural, share_of=share_of, count_and_share=count_and_share)
-    environment.globals.update(level_words=level_words, set_words=set_words)
+    environment.globals.update(level_words=level_words, set_words=set_words, says_nothing=says_nothing)
     return environment
 
 

@@ -101,7 +101,7 @@ def _means(record: DiagnosisRecord) -> str:
 def _set(record: DiagnosisRecord) -> list[tuple[str, str]]:
     if (found := record.set) is None:
         return [("Set of classes", f"none: {record.why_not['set']}")] if "set" in record.why_not else []
-    classes = "every class" if says_nothing(record) else listed(found.classes, "and") or "no class"
+    classes = "every class that is scored" if says_nothing(record) else listed(found.classes, "and") or "no class"
     tests = "".join(f"; {listed(one.between, 'and')} separated by {one.test}" for one in found.tests)
     return [(f"Set at {level_words(found.level)}", f"{classes}; {found.reason}{tests}")]
 

@@ -77,8 +77,9 @@ def level_words(level: float) -> str:
 
 
 def says_nothing(record: DiagnosisRecord) -> bool:
-    """Whether the set leaves no class out, of three or more."""
-    return record.set is not None and len(record.set.classes) == len(record.classes) > 2
+    """Whether the set leaves none of three or more classes out; those that are not scored stand in no set."""
+    scored = {item.code for item in record.classes} - set(record.unscored)
+    return record.set is not None and len(scored) > 2 and scored <= set(record.set.classes)
 
 
 def set_headline(record: DiagnosisRecord) -> str | None:
@@ -89,7 +90,7 @@ def set_headline(record: DiagnosisRecord) -> str | None:
     if not count:
         return f"No class fits at {at}: unlike the slides it was calibrated on."
     if says_nothing(record):
-        return f"All {count} classes fit at {at}: this says nothing."
+        return f"All {count} {'scored ' if record.unscored else ''}classes fit at {at}: this says nothing."
     phantom = "Phantom label" + "s" * (count > 1) + " " if record.synthetic else ""
     if count == 1:
         return f"{phantom}{found.classes[0]} alone fits at {at}."
