@@ -91,7 +91,7 @@ def check_fusion(rule: str, weights: Sequence[float], members: int) -> None:
         return
     if len(weights) != members:
         raise InputError(f"{len(weights)} weights for {members} members", "give one each")
-    if min(weights) < 0 or abs(sum(weights) - 1) > 1e-6:
+    if not (min(weights) >= 0 and abs(sum(weights) - 1) <= 1e-6):  # so that NaN is refused too
         raise InputError(f"weights {', '.join(f'{one:g}' for one in weights)}", "give shares that sum to 1")
 
 
