@@ -151,11 +151,12 @@ def search_ensembles(ask: SearchAsk, listener: SearchListener = SILENT_SEARCH) -
 def subsets_of(members: int, most: int | None = None) -> list[tuple[int, ...]]:
     """All combinations of 1 to `most` places, the small ones first. InputError where there are more than 2^14."""
     largest = members if most is None else min(most, members)
-    counts = [math.comb(members, size) for size in range(1, largest + 1)]
-    if sum(counts) > MOST_SUBSETS:
-        fits = max((size for size in range(1, largest) if sum(counts[:size]) <= MOST_SUBSETS), default=0)
-        advice = f"give --most {fits}, or fewer members" if fits else "give fewer members"
-        raise InputError(f"{sum(counts):,} combinations of {members} members", advice)
+    count = 0
+    for size in range(1, largest + 1):
+        count += math.comb(members, size)
+        if count > MOST_SUBSETS:
+            advice = f"give --most {size - 1}, or fewer members" if size > 1 else "give fewer members"
+            raise InputError(f"more than {MOST_SUBSETS:,} combinations of {members:,} members", advice)
     return [subset for size in range(1, largest + 1) for subset in combinations(range(members), size)]
 
 
