@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pypdfium2
 import pytest
 from PIL import Image
 
@@ -15,7 +16,7 @@ from sarcoscope.reports.artifacts import read_artifacts
 from sarcoscope.reports.colors import INK, parse_color
 from sarcoscope.reports.slide_report import write_slide_report
 from sarcoscope.reports.wording import nice_length
-from tests.reports.builder import CLASSES, make_slide
+from tests.reports.builder import CLASSES, FAR, calibration, make_slide
 
 HOSTILE = "<script>document.title='owned'</script><img src='https://example.invalid/x.png' onerror='document.title=2'>"
 
@@ -53,7 +54,7 @@ def open_page(chromium: str, page: Path, tmp_path: Path, *arguments: str) -> sub
 
 def test_all_pictures_show_without_an_error(chromium: str, changed: Path, tmp_path: Path) -> None:
     shot = tmp_path / "shot.png"
-    done = open_page(chromium, changed / "report.html", tmp_path, "--window-size=1280,2600", f"--screenshot={shot}")
+    done = open_page(chromium, changed / "report.html", tmp_path, "--window-size=1280,3200", f"--screenshot={shot}")
     assert "CONSOLE" not in done.stderr
     with Image.open(shot) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
@@ -109,3 +110,28 @@ def test_the_scale_bar_is_true_to_the_picture_as_shown(
     record = read_artifacts(folder).record
     width_um = record.size[0] * record.mpp
     assert bar / shown == pytest.approx(nice_length(width_um / 4) / width_um, abs=2.5 / shown)
+
+
+def test_what_cannot_be_separated_is_seen_without_scrolling_and_printed_on_the_first_page(
+    chromium: str, tmp_path: Path
+) -> None:
+    folder = make_slide(tmp_path, evidence=False, fitted=calibration(0.76), likeness=FAR)
+    page, shot, printed = write_slide_report(folder), tmp_path / "shot.png", tmp_path / "page.pdf"
+    done = open_page(chromium, page, tmp_path, "--window-size=1280,800", f"--screenshot={shot}")
+    assert "CONSOLE" not in done.stderr
+    with Image.open(shot) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    warned = (pixels[150:] == parse_color("#fff6e3")).all(axis=2)  # below the notice at the head of the page
+    assert warned.sum() > 20_000
+    flag_ends = 150 + int(np.flatnonzero(warned.any(axis=1))[-1])
+    for code in ("UPS", "DDLPS"):
+        swatch = (pixels[flag_ends:600] == parse_color(CLASSES[code][1])).all(axis=2)
+        assert 100 < swatch.sum() < 1000  # one small square each, under the flag
+    open_page(chromium, page, tmp_path, "--no-pdf-header-footer", f"--print-to-pdf={printed}")
+    with pypdfium2.PdfDocument(printed) as document:
+        pages = [" ".join(one.get_textpage().get_text_bounded().split()) for one in document]
+    words = "Phantom labels UPS or DDLPS: cannot be separated at 90%. MDM2/CDK4 FISH would decide (WHO 2020)."
+    assert words in pages[0]
+    assert "Out of cohort: this slide looks unlike those that the bundle was made from" in pages[0]
+    assert any("UPS leads DDLPS by 32.9 points" in one for one in pages)
+    assert all("Not a clinical result." in one for one in pages)
