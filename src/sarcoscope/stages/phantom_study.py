@@ -36,8 +36,8 @@ SEED: Final = 20_260_611
 """Seeds the slides; none of them is among those that the shipped bundle was trained on."""
 _SCALES: Final = (1.0, 0.5, 0.25)
 _COMPACT: Final = "compact"
-_SHARED_BY_TWO: Final = 3
-"""Of so many slides of a class and batch, two are of one patient."""
+_SHARED_BY_TWO: Final = 5
+"""Of so many slides of a class and batch, in order, the first two are of one patient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class PhantomStudySize:
 
 
 FULL: Final = PhantomStudySize(
-    first=(12, 9, 3, 9, 9),
+    first=(14, 11, 3, 11, 11),
     second=(4, 3, 0, 3, 3),
     test1=3,
     side_l0=8192,
@@ -78,7 +78,7 @@ TINY: Final = PhantomStudySize(
     first=(6, 5, 2, 5, 5),
     second=(1, 1, 0, 1, 1),
     test1=1,
-    side_l0=4096,
+    side_l0=3072,
     tile_px=128,
     minimum_tiles=10,
     length=LengthConfig(epochs=2, epoch_tiles=240, batch=24),
@@ -134,14 +134,15 @@ def phantom_slides(size: PhantomStudySize) -> list[PhantomSlide]:
 
 
 def patients_of(slides: Sequence[tuple[str, str, str]]) -> dict[str, str]:
-    """Patient by slide; of three slides of a (label, batch), in order, the first two are of one patient."""
+    """Patient by slide; within a class and batch two of every five slides are of one patient."""
     found: dict[str, str] = {}
     seen: dict[tuple[str, str], int] = {}
     for slide, label, batch in slides:
         place = seen.get((label, batch), 0)
         seen[label, batch] = place + 1
         group, within = divmod(place, _SHARED_BY_TWO)
-        found[slide] = f"phantom-patient-{label.lower()}-{batch}-{2 * group + (within == 2) + 1:02d}"
+        number = (_SHARED_BY_TWO - 1) * group + max(1, within)
+        found[slide] = f"phantom-patient-{label.lower()}-{batch}-{number:02d}"
     return found
 
 

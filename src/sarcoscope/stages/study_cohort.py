@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from sarcoscope.cohort.leakage import LeakKind
 from sarcoscope.core.cohort import Severity
 from sarcoscope.core.errors import ArtifactError, InputError
 from sarcoscope.core.study import StudyStage
@@ -234,15 +235,20 @@ def _tile_notes(summary: TileSummary) -> tuple[str, ...]:
 
 
 def _leakage(study: Study, hears: StudyListener) -> Done:
-    """Raises InputError where something stands in two parts: all figures would be too good."""
+    """Raises InputError where a patient or a slide stands in two parts; tiles that look alike are told and go on."""
     report = check_leakage(study.out, workers=study.workers, say=lambda what: hears.working(what, 0, None))
+    if shared := [one for one in report.leaks if one.kind is not LeakKind.TILE]:
+        first = shared[0]
+        pairs = f"{plural(len(shared), 'pair')}, e.g. {first.slide} and {first.other_slide} ({first.kind}),"
+        problem = f"{pairs} stand in two parts of the split ({LEAKAGE_FILE})"
+        raise InputError(problem, "give both slides one patient in the manifest, or take one out of split.csv")
+    notes = [f"no patient and no slide is shared by two parts among {plural(report.slides, 'slide')}"]
     if report.leaks:
-        first = report.leaks[0]
-        pairs = f"{plural(len(report.leaks), 'pair')}, e.g. {first.slide} and {first.other_slide},"
-        problem = f"{pairs} stand in two parts of the split"
-        advice = "give both slides one patient in the manifest, or take one out of split.csv"
-        raise InputError(f"{problem} ({LEAKAGE_FILE})", advice)
-    notes = [f"nothing shared by two parts among {report.slides} slides and {report.tiles:,} tiles"]
+        alike = f"{plural(len(report.leaks), 'pair')} of tiles in two parts look alike: look at {LEAKAGE_FILE}"
+        notes.append(f"{alike}, and take the slides apart where they show the same place")
+        hears.told(f"warning: {notes[-1]}")
+    else:
+        notes.append(f"no two of {report.tiles:,} tiles in two parts look alike")
     if not report.whole or not report.complete:
         notes.append("not everything could be compared; sarcoscope cohort leakage says what")
     return Done(wrote={LEAKAGE_FILE: ""}, notes=tuple(notes), units=float(report.tiles))
