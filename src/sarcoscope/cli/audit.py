@@ -42,7 +42,10 @@ def audit(
 def _summary(table: "Audited") -> str:
     if not table.checked:
         return "no counts, so nothing to recompute"
-    return f"{len(table.misprints)} of {table.checked} recomputed cells in {table.rows} rows disagree with their counts"
+    from sarcoscope.reports.wording import plural
+
+    rows, cells = plural(table.rows, "row"), plural(table.checked, "cell")
+    return f"{rows}, {cells} recomputed, {len(table.misprints) or 'none'} of them wrong"
 
 
 def _print(report: "AuditReport") -> None:
