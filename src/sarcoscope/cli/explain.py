@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress
 
 from sarcoscope.cli.console import Debug, Json, errors_told, print_json, progress_bars, say, tell
 from sarcoscope.core.errors import InputError, shown
@@ -38,6 +37,7 @@ def explain(
     wrong usage; 130: interrupted.
     """
     with errors_told(as_json=as_json, debug=debug):
+        from sarcoscope.cli.ensemble_show import Bars
         from sarcoscope.core.geometry import Mpp
         from sarcoscope.formats.bundle import find_bundle
         from sarcoscope.stages import explain as stage
@@ -47,7 +47,7 @@ def explain(
             raise InputError("a run or a slide is wanted", "give one of --run FOLDER and --slide FILE")
         given = None if mpp is None else Mpp(mpp)
         with progress_bars() as bars:
-            bar = _Bar(bars)
+            bar = Bars(bars)
             if run is not None:
                 name = find_bundle(bundle).manifest.name
                 ask = stage.ExplainAsk(
@@ -74,8 +74,8 @@ def explain(
                     workers=workers,
                     threads=threads,
                 )
-                summary = stage.explain_slide(of_slide, bar.tiles_done)
-    _show(summary, as_json=as_json)
+                summary = stage.explain_slide(of_slide, bar)
+    _show(summary, set(bar.failed), as_json=as_json)
     raise typer.Exit(summary.exit_code)
 
 
@@ -90,10 +90,12 @@ def _part(name: str) -> "Part | None":
     return Part(name)
 
 
-def _show(summary: "ExplainSummary", *, as_json: bool) -> None:
+def _show(summary: "ExplainSummary", told: set[str], *, as_json: bool) -> None:
+    """`told` are slides whose failure has been told."""
     record = summary.record
     for slide, problem in record.failures.items():
-        tell(f"error: {slide}: {problem}")
+        if slide not in told:
+            tell(f"error: {slide}: {problem}")
     if as_json:
         print_json({"cam": shown(summary.path), "exit_code": summary.exit_code, **record.model_dump(mode="json")})
         return
@@ -102,29 +104,3 @@ def _show(summary: "ExplainSummary", *, as_json: bool) -> None:
     for words in record.missing:
         say(f"no sheet: {words}")
     tell(record.notice)
-
-
-class _Bar:
-    """A bar over the tiles in hand."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("tiles", total=None)
-
-    def slide_started(self, slide: str, number: int, total: int) -> None:
-        """Say which."""
-        self._progress.reset(self._task, total=None, description=f"{slide[:32]} ({number} of {total})")
-
-    def tiles_planned(self, count: int) -> None:
-        """Know the end."""
-        self._progress.update(self._task, total=count)
-
-    def tiles_done(self, count: int) -> None:
-        """Advance."""
-        self._progress.advance(self._task, count)
-
-    def slide_finished(self, slide: str, *, reused: bool) -> None:
-        """Nothing: the next one takes the bar."""
-
-    def slide_failed(self, slide: str, problem: str) -> None:
-        """Nothing: it is told at the end."""

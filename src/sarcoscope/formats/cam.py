@@ -57,7 +57,9 @@ class CamTile(_Record):
     slide: str
     tile: str
     label: str | None
-    """True class; None where nobody says."""
+    """True class, which is its slide's; None where nobody says."""
+    components: list[str]
+    """Further tumour components of its slide: what is told as one of them need not be wrong."""
     told: str
     """Most probable class."""
     pooled: bool

@@ -24,14 +24,14 @@ PANEL: Final = 256
 MARGIN, HEAD = 40, 108
 CAPTION: Final = 50
 """Above each tile, px: its name, and what was said of it."""
-_WORDS, _GAP, _BETWEEN, _LEGEND = 30, 10, 36, 96
+_WORDS, _GAP, _BETWEEN, _LEGEND = 30, 10, 36, 60
 _WIDEST: Final = 1700
 _OPACITY: Final = 0.55
 _COLORS: Final = "viridis"
 _WORDS_OF_LEGEND: Final = (
-    "Each map has its own scale: from 0 (the place does not speak for the class, or against it) to its largest value, "
-    "which stands below it in units of the logit. The line runs round what is above half of that. What a network looks "
-    "at is no proof of what it understands."
+    "Each map has its own scale: from 0 (the place says nothing for the class, or speaks against it) to its largest "
+    "value, which stands below it in units of the logit. The line runs round what is above half of that. What a "
+    "network looks at is no proof of what it understands."
 )
 
 

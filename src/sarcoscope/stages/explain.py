@@ -16,8 +16,9 @@ from sarcoscope.diagnosis.fusion import Probabilities, fuse
 from sarcoscope.explain.picks import KINDS, TOLD, pick, pick_told
 from sarcoscope.formats.bundle import Bundle, find_bundle
 from sarcoscope.formats.cam import CAM_FILE, CamRecord
+from sarcoscope.formats.manifest import read_cohort
 from sarcoscope.formats.tile_index import read_cohort_tiles, tile_id
-from sarcoscope.inference.predict import Progress, predict_tiles
+from sarcoscope.inference.predict import predict_tiles
 from sarcoscope.phantom.cohort import NOTE
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
@@ -120,6 +121,7 @@ def explain(ask: ExplainAsk, listener: PassListener = SILENT) -> ExplainSummary:
     labels = table.tiles["label"].replace_strict(numbers, return_dtype=pl.Int64).to_numpy()
     picks = pick(probabilities, labels, ask.per_class)
     failures = dict(table.failures)
+    components = {slide.slide: slide.components for slide in read_cohort(ask.run)}
     looked = dict(_look_at(ask.run, table.tiles, {one.place for one in picks}, lens, failures))
     found = [
         Explained(
@@ -127,6 +129,7 @@ def explain(ask: ExplainAsk, listener: PassListener = SILENT) -> ExplainSummary:
             slide=table.tiles["slide"][one.place],
             tile=table.tiles["tile"][one.place],
             label=table.tiles["label"][one.place],
+            components=components.get(table.tiles["slide"][one.place], ()),
             pooled=table.tiles["pooled"][one.place],
             probabilities=probabilities[one.place],
             looked=looked[one.place],
@@ -140,7 +143,7 @@ def explain(ask: ExplainAsk, listener: PassListener = SILENT) -> ExplainSummary:
     return ExplainSummary(record=write_explained(ask.out, about, found), path=ask.out / CAM_FILE)
 
 
-def explain_slide(ask: ExplainSlideAsk, progress: Progress = lambda _count: None) -> ExplainSummary:
+def explain_slide(ask: ExplainSlideAsk, listener: PassListener = SILENT) -> ExplainSummary:
     """Maps of the tiles of one slide that each class is told of the most confidently, on the bundle's own grid.
 
     Writes as `explain` does, kind `told`. Raises SlideError, InputError, ArtifactError, BundleError.
@@ -148,7 +151,7 @@ def explain_slide(ask: ExplainSlideAsk, progress: Progress = lambda _count: None
     bundle = find_bundle(str(ask.bundle))
     lens = Lens(bundle, ask.member, Networks(bundle=bundle, threads=ask.threads))
     with open_slide(ask.slide, mpp=ask.mpp, override=ask.mpp_override) as source:
-        found = list(_of_slide(source, ask, bundle, lens, progress))
+        found = list(_of_slide(source, ask, bundle, lens, listener))
         about = About(bundle=bundle, lens=lens, phantoms=_painted(source), kinds=(TOLD,))
     return ExplainSummary(record=write_explained(ask.out, about, found), path=ask.out / CAM_FILE)
 
@@ -208,14 +211,16 @@ def _look_at(
 
 
 def _of_slide(
-    source: SlideSource, ask: ExplainSlideAsk, bundle: Bundle, lens: Lens, progress: Progress
+    source: SlideSource, ask: ExplainSlideAsk, bundle: Bundle, lens: Lens, listener: PassListener
 ) -> Iterator[Explained]:
     """Plan, predict, choose, look again. Raises SlideError, BundleError."""
     tiling, manifest = bundle.manifest.tiling, bundle.manifest
     scales = [member.mpp for member in manifest.members]
     further = sorted({mpp for mpp in scales if mpp is not None})
     sides = sides_around(source, require_scale(source), tiling, further)
+    listener.slide_started(slide_name(source.path), 1, 1)
     plan = plan_tiles(source, tiling)
+    listener.tiles_planned(len(plan.candidates))
     prediction = predict_tiles(
         ScalesReader(TileReader(source, tiling, plan.glass), sides),
         plan.candidates,
@@ -223,7 +228,7 @@ def _of_slide(
         len(bundle.codes),
         scales=scales,
         workers=ask.workers,
-        progress=progress,
+        progress=listener.tiles_done,
     )
     kept = [tile for tile in prediction.tiles if tile.kept]
     if not kept:

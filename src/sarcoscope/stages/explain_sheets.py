@@ -45,6 +45,8 @@ class Explained:
     slide: str
     tile: str
     label: str | None
+    components: tuple[str, ...] = ()
+    """Further tumour components of its slide, which a tile may well be of."""
     pooled: bool
     probabilities: Probabilities
     """(C,) fused, at the bundle's temperature."""
@@ -76,10 +78,10 @@ class About:
         names = self.lens.names
         if len(names) == 1:
             return f"maps of {names[0]}"
-        weighted = "weighted " if self.bundle.manifest.fusion.weights else ""
-        if self.lens.scales:
-            return f"{weighted}mean maps of those of {len(names)} members that read one scale"
-        return f"{weighted}mean maps of {len(names)} members"
+        if self.lens.shown == len(names):
+            return f"maps of {len(names)} members, each at its own scale"
+        mean = "weighted mean maps" if self.bundle.manifest.fusion.weights else "mean maps"
+        return f"{mean} of {len(names)} members" + (" by scale" if self.lens.shown > 1 else "")
 
 
 def write_explained(out: Path, about: About, found: Sequence[Explained]) -> CamRecord:
@@ -101,6 +103,8 @@ def write_explained(out: Path, about: About, found: Sequence[Explained]) -> CamR
             own = [one for one in found if (one.pick.sheet, one.pick.kind) == (number, kind)]
             if not own:
                 missing.append(_MISSING[kind].format(code=code))
+                if kind == UNCERTAIN:  # which any tile would do for: what was missed before is said by it, too
+                    missing = [words for words in missing if words not in _lines(code, (RIGHT, WRONG))]
                 continue
             file = f"{code}-{kind}.png"
             write_bytes(out / file, _draw(own, about, code, kind))
@@ -109,6 +113,10 @@ def write_explained(out: Path, about: About, found: Sequence[Explained]) -> CamR
     record = _cam(about, list(tiles.values()), sheets, missing)
     write_cam(out / CAM_FILE, record, maps)
     return record
+
+
+def _lines(code: str, kinds: Sequence[str]) -> list[str]:
+    return [_MISSING[kind].format(code=code) for kind in kinds]
 
 
 def _cam(about: About, tiles: list[CamTile], sheets: list[CamSheet], missing: list[str]) -> CamRecord:
@@ -149,6 +157,7 @@ def _record(one: Explained, number: int, bundle: Bundle, maps: dict[str, npt.NDA
         slide=one.slide,
         tile=one.tile,
         label=one.label,
+        components=list(one.components),
         told=bundle.codes[int(one.probabilities.argmax())],
         pooled=one.pooled,
         probabilities={code: float(value) for code, value in zip(bundle.codes, one.probabilities, strict=True)},
@@ -180,7 +189,8 @@ def _draw(own: Sequence[Explained], about: About, code: str, kind: str) -> bytes
 
 def _item(one: Explained, bundle: Bundle) -> CamItem:
     told = int(one.probabilities.argmax())
-    truth = "" if one.label is None else f"truth {one.label}, "
+    parts = f" (with {' and '.join(one.components)})" if one.components else ""
+    truth = "" if one.label is None else f"slide {one.label}{parts}, "
     detail = f"{truth}told {bundle.codes[told]} with {percent(float(one.probabilities[told]))}"
     rows = tuple(_row(looked, one, bundle) for looked in one.looked)
     return CamItem(head=f"{one.slide}  {one.tile}", detail=detail, rows=rows)

@@ -75,6 +75,11 @@ class Lens:
         asked = {self._bundle.manifest.members[place].mpp for place in self.places}
         return tuple(sorted(mpp for mpp in asked if mpp is not None))
 
+    @property
+    def shown(self) -> int:
+        """How many different things members are shown of a tile."""
+        return len({self._bundle.manifest.members[place].mpp for place in self.places})
+
     def look(self, views: Views) -> tuple[Looked, ...]:
         """The mean maps of those members that are shown the same, the finest scale first.
 
