@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal
 
 Mark = Literal["", "right", "wrong", "best", "quiet"]
@@ -44,6 +45,12 @@ class Table:
     note: str = ""
     csv: str = ""
     """Name of the CSV in tables/ that holds these numbers; empty for none."""
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Headings over the columns and how many each stands over; none where no column has a group."""
+        if not any(one.group for one in self.columns):
+            return []
+        return [(group, len(list(columns))) for group, columns in groupby(self.columns, key=lambda one: one.group)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +110,9 @@ class Gallery:
 
     figures: tuple[Figure, ...]
     columns: int = 2
+    """On a wide screen."""
+    paper: int = 2
+    """On paper."""
 
 
 Block = Table | Text | Points | Cards | Figure | Gallery

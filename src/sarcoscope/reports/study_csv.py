@@ -15,7 +15,7 @@ NOTICE_FILE: Final = "NOTICE.txt"
 
 def study_tables(evaluation: Evaluation, searches: Sequence[Search] = (), *, published: bool = False) -> dict[str, str]:
     """Content of each CSV by its name, in full precision; `NOTICE.txt` says what they are not."""
-    parts = [part for part in dict.fromkeys(one.part for one in evaluation.slide)]
+    parts = list(dict.fromkeys(one.part for one in evaluation.slide))
     found = {
         NOTICE_FILE: f"Not a clinical result. {evaluation.notice}\n",
         "models.csv": _models(evaluation),

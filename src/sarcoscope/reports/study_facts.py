@@ -60,8 +60,8 @@ class StudyFacts:
     @property
     def synthetic(self) -> bool:
         """Whether anything here is of phantoms."""
-        others = (*self.searches, *(record for _, record in self.cam), *self.members)
-        return self.evaluation.synthetic or any(one.synthetic for one in others)
+        others = [one.synthetic for one in self.searches] + [one.synthetic for one in self.members]
+        return self.evaluation.synthetic or any(others) or any(record.synthetic for _, record in self.cam)
 
     def color(self, code: str) -> str:
         """'#rrggbb' of a class; grey for what is none."""

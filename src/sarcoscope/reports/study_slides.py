@@ -17,8 +17,8 @@ def decision_table(facts: StudyFacts) -> Table:
     """The best model's decisions on whole-slide tests; those of all models stand in the CSV."""
     best, tests = best_model(facts.evaluation).name, slide_tests(facts.evaluation)
     columns = (
-        Column(text="Slide", width=1.25), Column(text="Truth", width=1.05), Column(text="Original", width=1.1),
-        Column(text="Refined", width=1.1), Column(text="Tiles and their labels", width=2.1),
+        Column(text="Slide", width=1.25), Column(text="Truth", width=1.05), Column(text="Original", width=1.3),
+        Column(text="Refined", width=1.3), Column(text="Tiles and their labels", width=2.1),
         Column(text="Margin", number=True, width=0.75), Column(text="Why", width=1.9),
         Column(text="Cannot be told apart", width=1.6),
     )  # fmt: skip

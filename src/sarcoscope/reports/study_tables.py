@@ -1,6 +1,7 @@
 """The tables of a study's report, from its numbers."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final, TypeVar
 
 from sarcoscope.core.cohort import Part
@@ -20,7 +21,7 @@ from sarcoscope.reports.study_choice import (
     slide_tests,
     ways_of,
 )
-from sarcoscope.reports.study_words import DASH, bounds, listed, p_words, value_of
+from sarcoscope.reports.study_words import DASH, bounds, listed, p_words, the, value_of
 from sarcoscope.reports.wording import percent, plural
 
 MODELS_ABREAST: Final = 6
@@ -34,7 +35,7 @@ def chunks(items: Sequence[_T], most: int) -> list[Sequence[_T]]:
     """In so few pieces that none is longer than `most`, as even as can be."""
     count = max(1, -(-len(items) // most))
     bounds_of = [round(place * len(items) / count) for place in range(count + 1)]
-    return [items[low:high] for low, high in zip(bounds_of[:-1], bounds_of[1:], strict=True)]
+    return [items[low:high] for low, high in pairwise(bounds_of)]
 
 
 def magnification(mpp: float) -> str:
@@ -92,8 +93,8 @@ def _patch_table(evaluation: Evaluation, found: Sequence[PatchResult], part: Par
     rows = []
     for item in evaluation.classes:
         pooled = item.code in evaluation.pooled
-        name = Cell(text=item.code + (" *" if pooled else ""), sub=item.name, color=item.color)
-        rows.append((name, *_estimates([one.per_class.get(item.code) for one in found])))
+        head = Cell(text=item.code + (" *" if pooled else ""), sub=item.name, color=item.color)
+        rows.append((head, *_estimates([one.per_class.get(item.code) for one in found])))
     rows.append((Cell(text="Overall", mark="best"), *_estimates([one.overall for one in found])))
     if first.without_pooled is not None:
         name = f"Overall without {listed(evaluation.pooled)}"
@@ -116,7 +117,7 @@ def _patch_table(evaluation: Evaluation, found: Sequence[PatchResult], part: Par
     )
     if evaluation.pooled:
         note += f" * {listed(evaluation.pooled)}: tiles of the same slides were trained on; optimistic."
-    return Table(title=f"Table 1{place}. Tiles of {PART_WORDS[part]}: accuracy per class and overall", columns=columns,
+    return Table(title=f"Table 1{place}. Tiles of {the(part)}: accuracy per class and overall", columns=columns,
                  rows=tuple(rows), note=note, csv="patch.csv")  # fmt: skip
 
 
@@ -140,12 +141,12 @@ def slide_tables(evaluation: Evaluation, part: Part, number: str) -> tuple[Table
 
 
 def _slide_table(evaluation: Evaluation, part: Part, codes: Sequence[str], number: str) -> Table:
-    columns = [Column(text="Model", width=2.4), Column(text="Rule", width=1.3)]
+    columns = [Column(text="Model", width=2.4), Column(text="Rule", width=1.25)]
     for name in (*codes, "Overall"):
         columns += [
-            Column(text="True", group=name, number=True, width=0.62),
-            Column(text="False", group=name, number=True, width=0.66),
-            Column(text="ACC", group=name, number=True, width=1.15),
+            Column(text="True", group=name, number=True, width=0.74),
+            Column(text="False", group=name, number=True, width=0.84),
+            Column(text="ACC", group=name, number=True, width=1.2),
         ]
     columns.append(Column(text="Undet.", number=True, width=0.85))
     rows = []
@@ -280,7 +281,7 @@ def search_table(search: Search, most: int = 10) -> Table:
     share = search.metric != "tile_log_loss"
     columns = (
         Column(text="Rank", width=0.5), Column(text="Members", width=3), Column(text="Value", number=True),
-        Column(text="Behind the best", number=True), Column(text="", width=1.3),
+        Column(text="Difference to the best", number=True), Column(text="", width=1.3),
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for rank, one in enumerate(search.ranked[:most], start=1):

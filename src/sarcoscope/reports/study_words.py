@@ -32,13 +32,18 @@ FEW: Final = 10
 LEVEL: Final = 0.05
 
 
+def the(part: Part) -> str:
+    """A part as it stands in a sentence."""
+    return f"the {PART_WORDS[part]}" if part in {Part.TEST} else PART_WORDS[part]
+
+
 def listed(items: Sequence[str], join: str = "and") -> str:
     """'a', 'a and b', 'a, b and c'."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {join} {items[-1]}" if items else ""
 
 
 def bounds(low: float | None, high: float | None, *, share: bool = True) -> str:
-    """'50.1–71.3' of shares as percentages, '0.812–0.901' of others; empty without an interval."""
+    """'50.1-71.3' of shares as percentages, '0.812-0.901' of others; empty without an interval."""
     if low is None or high is None:
         return ""
     return f"{100 * low:.1f}{DASH}{100 * high:.1f}" if share else f"{low:.3f}{DASH}{high:.3f}"
@@ -52,7 +57,7 @@ def value_of(estimate: Estimate | None, *, share: bool = True) -> str:
 
 
 def said(estimate: Estimate) -> str:
-    """'61.2% (95% interval 50.1–71.3%, n = 2,000 tiles of 17 patients or slides)' without what is not known."""
+    """'61.2% (95% interval 50.1-71.3%, n = 2,000 tiles of 17 patients or slides)' without what is not known."""
     if estimate.value is None:
         return "no value"
     interval = bounds(estimate.low, estimate.high)
@@ -61,7 +66,7 @@ def said(estimate: Estimate) -> str:
 
 
 def counted(share: Share) -> str:
-    """'45 of 57 slides (78.9%, 95% interval 66.7–87.5%)'."""
+    """'45 of 57 slides (78.9%, 95% interval 66.7-87.5%)'."""
     if not share.n:
         return "no slides"
     return f"{share.right} of {plural(share.n, 'slide')} ({percent(share.value)}, 95% interval {bounds(share.low, share.high)}%)"
@@ -77,13 +82,13 @@ def asked(evaluation: Evaluation) -> str:
     codes = listed([one.code for one in evaluation.classes])
     models = own_models(evaluation)
     who = f"the model {models[0].name}" if len(models) == 1 else f"{len(models)} models"
-    return f"Asked was how well {who} can tell {codes} apart, on single tiles and on whole slides."
+    return f"The question: how well can {who} tell {codes} apart, on single tiles and on whole slides?"
 
 
 def measured_on(evaluation: Evaluation) -> str:
     """On what data it was measured."""
     tests = [
-        f"{PART_WORDS[part]}: {plural(len({one.slide for one in evaluation.decisions if one.part is part}), 'slide')}"
+        f"{the(part)} ({plural(len({one.slide for one in evaluation.decisions if one.part is part}), 'slide')})"
         for part in slide_tests(evaluation)
     ]
     by_test = f" Slides were decided in {listed(tests)}." if tests else " No whole slide was decided."
@@ -133,7 +138,7 @@ def on_tiles(evaluation: Evaluation) -> str:
     if found.without_pooled is not None:
         pooled = f"; without the pooled {listed(evaluation.pooled)} {said(found.without_pooled)}"
     return (
-        f"On tiles of {PART_WORDS[part]}, {best.name} is right on {said(found.overall)}{pooled}; balanced accuracy "
+        f"On tiles of {the(part)}, {best.name} is right on {said(found.overall)}{pooled}; balanced accuracy "
         f"{said(found.balanced_accuracy)}.{aside}"
     )
 
@@ -143,8 +148,8 @@ def on_slides(evaluation: Evaluation, part: Part) -> str:
     best = best_model(evaluation).name
     plain, refined = (slide_of(evaluation, best, part, way) for way in ("vote", "refined"))
     if plain is None:
-        return f"On {PART_WORDS[part]}, {best} decided no slide."
-    text = f"On {PART_WORDS[part]}, {best} is right on {counted(plain.overall)} by the plain vote"
+        return f"On {the(part)}, {best} decided no slide."
+    text = f"On {the(part)}, {best} is right on {counted(plain.overall)} by the plain vote"
     if refined is not None:
         same = refined.overall == plain.overall
         text += (
@@ -164,7 +169,7 @@ def compared(evaluation: Evaluation, part: Part) -> str:
         return ""
     adjusted = holm([one.p for _, one in found])
     apart = [(name, one, p) for (name, one), p in zip(found, adjusted, strict=True) if p < LEVEL]
-    where = f"On {PART_WORDS[part]} ({WAY_WORDS[way]})"
+    where = f"On {the(part)} ({WAY_WORDS[way]})"
     test = "McNemar's exact test" + (", Holm-adjusted" if len(found) > 1 else "")
     if not apart:
         least = min(found, key=lambda item: item[1].p)
@@ -184,7 +189,7 @@ def _others(count: int, *, more: bool = False) -> str:
     return "the other model" if count == 1 else f"any of the {count} other models"
 
 
-def _only(first: bool, only_one: int, only_other: int) -> str:  # noqa: FBT001 - two counts to be swapped or not
+def _only(first: bool, only_one: int, only_other: int) -> str:
     mine, theirs = (only_one, only_other) if first else (only_other, only_one)
     return f"right alone on {mine} against {theirs}"
 
@@ -192,7 +197,7 @@ def _only(first: bool, only_one: int, only_other: int) -> str:  # noqa: FBT001 -
 def covered(found: Coverage) -> str:
     """How the sets of a model held what they promised on one part."""
     if not found.covered.n:
-        return f"On {PART_WORDS[found.part]} no slide has a set."
+        return f"On {the(found.part)} no slide has a set."
     held = (
         "less than the level: the interval lies below it"
         if found.covered.high < found.level
@@ -201,7 +206,7 @@ def covered(found: Coverage) -> str:
         else "as the level promises, as far as so many slides can tell"
     )
     return (
-        f"On {PART_WORDS[found.part]}, sets made for {found.level:.0%} hold the truth of {counted(found.covered)}, {held}; "
+        f"On {the(found.part)}, sets made for {found.level:.0%} hold the truth of {counted(found.covered)}, {held}; "
         f"{found.single} of {found.covered.n} sets name one class, {found.single_right.right} of these the right one."
     )
 
@@ -216,7 +221,7 @@ def left_open(decisions: Sequence[Decision], way: str) -> str:
 
 
 def _of(count: int, total: int) -> str:
-    return f"{count if count else 'None'} of {plural(total, 'slide')} {'is' if count in {0, 1} else 'are'}"
+    return f"{count or 'None'} of {plural(total, 'slide')} {'are' if count > 1 else 'is'}"
 
 
 def summary(evaluation: Evaluation) -> tuple[str, ...]:
@@ -251,7 +256,7 @@ def can_conclude(evaluation: Evaluation) -> tuple[str, ...]:
         chance = max(one.n for one in result.per_class.values()) / result.overall.n
         if result.overall.low > chance:
             found.append(
-                f"On {PART_WORDS[part]}, {best} is right more often than naming the most frequent class would be "
+                f"On {the(part)}, {best} is right more often than naming the most frequent class would be "
                 f"({percent(chance)}): its interval begins at {percent(result.overall.low)}."
             )
     return tuple(found) or ("With so many slides no figure differs from guessing by more than its interval.",)

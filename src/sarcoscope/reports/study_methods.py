@@ -1,0 +1,182 @@
+"""The methods text: how things were done, from what the artefacts say of themselves, fit to go into a paper."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sarcoscope.core.evaluation import Evaluation
+from sarcoscope.reports.study_blocks import Cell, Column, Table
+from sarcoscope.reports.study_choice import own_models, ways_of
+from sarcoscope.reports.study_facts import StudyFacts
+from sarcoscope.reports.study_tables import magnification
+from sarcoscope.reports.study_words import DASH, listed
+from sarcoscope.reports.tune_page import duration, metric_words
+from sarcoscope.reports.wording import plural
+
+REFERENCES: Final = (
+    "Jiang Y. et al. Deep learning-based diagnosis of multi-subtype retroperitoneal soft tissue sarcomas. Acta Sci. Nat. "
+    "Univ. Sunyatseni 2025 (ZR20240309).",
+    "Angelopoulos A. N., Bates S. A gentle introduction to conformal prediction. arXiv:2107.07511, 2021.",
+    "Efron B., Tibshirani R. An introduction to the bootstrap. Chapman & Hall, 1993.",
+    "Guo C. et al. On calibration of modern neural networks. ICML 2017.",
+    "Holm S. A simple sequentially rejective multiple test procedure. Scand. J. Statist. 1979; 6: 65.",
+    "McNemar Q. Note on the sampling error of the difference between correlated proportions. Psychometrika 1947; 12: 153.",
+    "Wilson E. B. Probable inference, the law of succession, and statistical inference. J. Am. Stat. Assoc. 1927; 22: 209.",
+    "Zhang H. et al. mixup: beyond empirical risk minimization. ICLR 2018.",
+    "Zhou B. et al. Learning deep features for discriminative localization. CVPR 2016.",
+)
+LIMITS: Final = (
+    "A tile's label is its slide's: tiles without tumour carry it too.",
+    "Intervals say how figures would vary with other slides of the same source, not with other laboratories.",
+    "Patients are kept apart only where the manifest names them; where it does not, slides are.",
+    "Nothing here was compared with the reading of pathologists, and no figure is a claim of clinical use.",
+)
+
+
+def methods(facts: StudyFacts) -> tuple[str, ...]:
+    """Paragraphs; what nothing is known of is left out."""
+    return tuple(
+        one
+        for one in (_material(facts), _training(facts), _models(facts.evaluation), _statistics(facts.evaluation),
+                    _software(facts))
+        if one
+    )  # fmt: skip
+
+
+def _material(facts: StudyFacts) -> str:
+    words = [facts.evaluation.data.rstrip(".") + "."]
+    config = facts.split.get("config")
+    if isinstance(config, Mapping) and "ratios" in config:
+        ratios = "/".join(f"{float(one):g}" for one in config["ratios"])
+        words.append(
+            f"Slides were dealt to training, validation and patch test in the ratio {ratios} (seed {config.get('seed')}), by "
+            "patient where one is known and by class, so that no slide's tiles stand in two parts"
+            + (
+                f", but for {listed(list(config['pooled']))}, whose tiles were pooled and dealt out."
+                if config.get("pooled")
+                else "."
+            )
+        )
+    cut = facts.cutting.get("inputs", {}).get("cut") if isinstance(facts.cutting.get("inputs"), Mapping) else None
+    if isinstance(cut, Mapping) and "tile_px" in cut:
+        words.append(_cut(cut))
+    return " ".join(words)
+
+
+def _cut(cut: Mapping[str, Any]) -> str:
+    scales = listed([magnification(float(mpp)) for mpp in sorted(cut.get("mpp", ()), reverse=True)])
+    quality = cut.get("quality", {})
+    limits = ", ".join(f"{str(name).replace('_', ' ')} {value:g}" for name, value in quality.items())
+    return (
+        f"Tiles of {cut['tile_px']} px were cut at {scales}, resampled from the nearest finer level, and kept from a tissue "
+        f"share of {cut.get('minimum_tissue', 0):g} (by nuclear density: {cut.get('minimum_tissue_score', 0):g})"
+        + (f"; {limits}." if limits else ".")
+    )
+
+
+def _training(facts: StudyFacts) -> str:
+    if not facts.members:
+        return ""
+    first = facts.members[0]
+    names = listed(list(dict.fromkeys(one.architecture for one in facts.members)))
+    seeds = listed([str(one) for one in sorted({one.seed for one in facts.members})])
+    origins = listed(list(dict.fromkeys(one.weights_origin for one in facts.members)))
+    config = first.config
+    mixing = f"mix-up with a = {config.mix.mixup:g} (Zhang 2018)" if config.mix.mixup else "no mix-up"
+    opened = (
+        "at first the head alone, then stage by stage from the top" if config.unfreeze.gradual else "all stages at once"
+    )
+    return (
+        f"{plural(len(facts.members), 'network')} ({names}) began from: {origins}. They learnt {opened}, with flips, rotation, "
+        f"crop, occlusion, changes of colour and stain (strength {config.augment.strength:g}), {mixing}, and classes evened "
+        f"out by {config.balance.by}; seeds {seeds}. The epoch with the best {metric_words(config.metric)} on validation "
+        "was kept. Settings are the first member's; those of all stand in their member.json."
+    )
+
+
+def _models(evaluation: Evaluation) -> str:
+    fused = [one for one in own_models(evaluation) if len(one.members) > 1]
+    words = []
+    if fused:
+        said = listed([f"{one.name} ({plural(len(one.members), 'member')}, {one.rule}, {one.mode})" for one in fused])
+        words.append(
+            f"Members were fused by their probabilities: {said}. In mode shared all read the same tile, as published; in mode "
+            "concentric each reads its own scale around the same centre."
+        )
+    words.append(
+        "Probabilities were softened by a temperature fitted on validation tiles (Guo 2017). A slide's label is the most "
+        "frequent label of its tiles"
+    )
+    if "refined" in ways_of(evaluation):
+        declared = sorted({one.declared for one in evaluation.sweeps})
+        at = f" (evidence from {listed([f'{one:.0%}' for one in declared])} of the tiles)" if declared else ""
+        words[-1] += (
+            f"; the refined rule of the paper relabels tiles where a slide shows evidence of all classes it names{at} and votes "
+            "again"
+        )
+    words[-1] += "."
+    if evaluation.coverage:
+        words.append(
+            "Sets of classes are split conformal sets made on validation slides (Angelopoulos 2021); slides are flagged by the "
+            "distance of their tiles to training tiles in the last feature layer."
+        )
+    return " ".join(words)
+
+
+def _statistics(evaluation: Evaluation) -> str:
+    words = (
+        f"Intervals of tile figures are 95% percentile intervals of {plural(evaluation.draws, 'bootstrap draw')} of whole "
+        f"patients, or slides where no patient is known (Efron 1993; seed {evaluation.seed}); those of slide figures are "
+        "Wilson's (1927). Models were compared on the same slides by McNemar's exact test, adjusted by Holm's procedure where "
+        "the text says so. Weights, temperatures, sets and thresholds were fitted on validation; test sets decided nothing."
+    )
+    return words + (" Class activation maps are those of Zhou (2016)." if evaluation.classes else "")
+
+
+def _software(facts: StudyFacts) -> str:
+    versions: dict[str, Any] = {}
+    for source in (*(one.provenance.libraries for one in facts.members[:1]), *(one.get("libraries") for one in steps(facts)),
+                   facts.evaluation.provenance.get("libraries")):  # fmt: skip
+        if isinstance(source, Mapping):
+            versions |= {str(name): one for name, one in source.items() if one}
+    own = versions.pop("sarcoscope", None) or facts.evaluation.provenance.get("version")
+    others = listed([f"{name} {version}" for name, version in sorted(versions.items())])
+    words = f"Software: sarcoscope {own}" if own else "Software: sarcoscope"
+    devices = listed(list(dict.fromkeys(one.provenance.device for one in facts.members)))
+    return words + (f", with {others}" if others else "") + (f"; trained on {devices}." if devices else ".")
+
+
+def steps(facts: StudyFacts) -> list[Mapping[str, Any]]:
+    """Records of the stages, whether they are listed or stand by name."""
+    found = facts.stages.get("stages", ())
+    if isinstance(found, Mapping):
+        return [{"name": name, **one} for name, one in found.items() if isinstance(one, Mapping)]
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, Sequence) else []
+
+
+def stages_table(facts: StudyFacts) -> Table | None:
+    """What each step took; None where nothing says."""
+    found = steps(facts)
+    if not found:
+        return None
+    columns = (
+        Column(text="Step", width=1.6), Column(text="State", width=0.7), Column(text="Time", number=True, width=0.8),
+        Column(text="Begun (UTC)", width=1.4), Column(text="Version", width=0.9), Column(text="What came of it", width=3.4),
+    )  # fmt: skip
+    return Table(title="Steps of the study", columns=columns, rows=tuple(_step(one) for one in found))
+
+
+def _step(one: Mapping[str, Any]) -> tuple[Cell, ...]:
+    taken = one.get("seconds")
+    notes = one.get("notes") or one.get("what") or ()
+    notes = [notes] if isinstance(notes, str) else list(notes)
+    failures = one.get("failures") or {}
+    failed = [f"{name}: {why}" for name, why in failures.items()] if isinstance(failures, Mapping) else []
+    begun = str(one.get("started") or one.get("when") or DASH).replace("T", " ")[:16]
+    return (
+        Cell(text=str(one.get("name", DASH))),
+        Cell(text=str(one.get("state", "done"))),
+        Cell(text=duration(float(taken)) if isinstance(taken, int | float) else DASH),
+        Cell(text=begun),
+        Cell(text=str(one.get("version") or DASH)),
+        Cell(text="; ".join(str(note) for note in [*notes, *failed][:6]) or DASH),
+    )
