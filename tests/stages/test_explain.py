@@ -21,10 +21,13 @@ from sarcoscope.formats.cam import CamRecord, CamTile, read_cam, read_maps
 from sarcoscope.formats.manifest import read_cohort
 from sarcoscope.formats.split import write_split
 from sarcoscope.slides.opening import open_slide
+from sarcoscope.slides.tile_files import read_tile_file
+from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
 from sarcoscope.stages.explain import ExplainAsk, ExplainSlideAsk, explain, explain_slide
 from sarcoscope.stages.tile import TileConfig, tile
 from tests.bundles import CODES, color_bundle, nearest_color_head, reseal
-from tests.slides_made import write_drawn
+from tests.cohorts_made import write_tile
+from tests.slides_made import draw, write_drawn
 from tests.stages.tile_cohorts import CUT, write_manifest
 
 SLIDES = {"d1": ("DDLPS", ["DDUD.", "DUDD.", "....."]), "l1": ("LMS", ["LLLLL", "LL...", "....."])}
@@ -234,6 +237,30 @@ def test_a_slide_that_is_too_coarse_or_without_tissue_is_one_line(bundle: Bundle
         read_cam(tmp_path / "nothing" / "cam.json")
 
 
+def test_ready_made_tiles_of_pooled_slides_are_read_from_their_files_and_marked(tmp_path: Path) -> None:
+    for label in ("DDLPS", "LMS"):
+        for number in range(12):
+            rgb = draw([label[0]], cell=80, seed=number)  # larger than the bundle's tile: its middle counts
+            write_tile(tmp_path / "tiles" / label / f"s{label}{number}_0.png", rgb)
+    cohort_from_tiles(TilesConfig(folder=tmp_path / "tiles", out=tmp_path / "run", mpp=Mpp(0.5), nuclei=False))
+    slides = read_cohort(tmp_path / "run")
+    config = {"config": {"ratios": [0.5, 0.25, 0.25], "seed": 0, "pooled": ["DDLPS", "LMS"]}}
+    write_split(tmp_path / "run", slides, {"part": {one.slide: Part.POOLED for one in slides}}, config)
+    made = color_bundle(tmp_path / "b")
+    ask = ExplainAsk(run=tmp_path / "run", bundle=made.folder, out=tmp_path / "cam")
+    record, maps = explain(ask).record, read_maps(tmp_path / "cam")
+    assert len(record.tiles) == 6  # a quarter of each class
+    assert all(one.pooled and one.told == one.label for one in record.tiles)
+    for one in record.tiles:
+        rgb = read_tile_file(tmp_path / "tiles" / one.tile)
+        np.testing.assert_allclose(maps[one.views[0].array], by_hand(rgb[8:72, 8:72]), atol=1e-2)
+    wider = made.manifest.members[0].model_copy(update={"mpp": 1.0})
+    around = {"members": (wider,), "fusion": Fusion(mode="concentric")}
+    write_bundle(made.folder, made.manifest.model_copy(update=around))
+    with pytest.raises(InputError, match="ready-made tiles have no surroundings"):
+        explain(ask)
+
+
 def test_the_command_and_its_exit_codes(run: Path, bundle: Bundle) -> None:
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -246,10 +273,9 @@ def test_the_command_and_its_exit_codes(run: Path, bundle: Bundle) -> None:
     assert said["exit_code"] == 0
     assert said["cam"] == str(run / "explain" / "colour" / "cam.json")
     assert (run / "explain" / "colour" / "DDLPS-wrong.png").is_file()
-    for words in (("phantom",), ("phantom", "--run", str(run), "--slide", "x.svs")):
-        refused = command(*words)
-        assert refused.returncode == 2
-        assert "give one of --run FOLDER and --slide FILE" in refused.stderr
+    refused = command("phantom", "--run", str(run), "--slide", "x.svs")
+    assert refused.returncode == 2
+    assert "give one of --run FOLDER and --slide FILE" in refused.stderr
     refused = command(str(bundle.folder), "--run", str(run), "--part", "test1", "--json")
     assert refused.returncode == 2
     assert json.loads(refused.stdout)["error"].startswith("no tiles of part 'test1'")
