@@ -175,8 +175,9 @@ def by_scipy(shares: Probabilities, labels: np.ndarray, penalty: float) -> Calla
     there, at = np.unique(labels, return_inverse=True)
     count, width = len(there), shares.shape[1]
 
-    def logits(flat: np.ndarray, of: Probabilities) -> np.ndarray:
-        return of @ flat[: count * width].reshape(count, width).T + flat[count * width :]
+    def logits(flat: Probabilities, of: Probabilities) -> Probabilities:
+        found: Probabilities = of @ flat[: count * width].reshape(count, width).T + flat[count * width :]
+        return found
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         told = softmax(logits(flat, shares))
@@ -275,7 +276,8 @@ def test_distances_by_hand(one: Bundle) -> None:
     assert found.reference.dtype == np.float32
     likeness = likeness_of(across, found.reference, distance)
     assert likeness is not None
-    assert (likeness.far, likeness.p) == (True, pytest.approx(1 / 3))
+    assert likeness.far
+    assert likeness.p == pytest.approx(1 / 3)
 
 
 def exchangeable(rng: np.random.Generator, labels: np.ndarray) -> Probabilities:
@@ -283,7 +285,8 @@ def exchangeable(rng: np.random.Generator, labels: np.ndarray) -> Probabilities:
     weights = np.full((len(labels), 3), 0.7)
     weights[np.arange(len(labels)), labels] += rng.choice([6.0, 1.0, 0.0], len(labels)) / (1 + labels)
     drawn = rng.standard_gamma(weights)
-    return drawn / drawn.sum(axis=1, keepdims=True)
+    drawn /= drawn.sum(axis=1, keepdims=True)
+    return drawn
 
 
 def held(rng: np.random.Generator, slides: np.ndarray, test: np.ndarray, level: float) -> np.ndarray:

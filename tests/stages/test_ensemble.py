@@ -39,7 +39,8 @@ PARTS = {"train": 1, "validation": 3, "test1": 1}
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Slides of three classes, tiled at 0.5 um/px; one of validation and those of test1 were lost since."""
     folder = tmp_path_factory.mktemp("ensemble")
-    rows, parts = [], ["slide,part"]
+    rows: list[dict[str, str]] = []
+    parts = ["slide,part"]
     for label, cells in DRAWN.items():
         for part, count in PARTS.items():
             for number in range(count):

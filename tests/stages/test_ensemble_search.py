@@ -37,8 +37,11 @@ Chance = Callable[[int, int], float]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ready-made tiles; slide d0 and u0 train, the others validate."""
-    folder = tmp_path_factory.mktemp("search")
+    return validation_run(tmp_path_factory.mktemp("search"))
+
+
+def validation_run(folder: Path) -> Path:
+    """FOLDER/run of ready-made tiles; slides d0 and u0 train, the others validate."""
     for label in CLASSES:
         for slide in range(SLIDES + 1):
             for place in range(4):

@@ -16,7 +16,6 @@ from sarcoscope.core.errors import InputError, shown
 from sarcoscope.core.evaluation import Estimate, Search, SubsetResult
 from sarcoscope.diagnosis.calibration import slides_needed
 from sarcoscope.formats.bundle import Bundle
-from sarcoscope.reports.tune_page import metric_words
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.ensemble import EnsembleAsk, SearchAsk, make_ensemble, search_ensembles
 from sarcoscope.stages.ensemble_search import ENSEMBLES_FOLDER, is_level, smallest_level
@@ -217,7 +216,7 @@ def make_command(ask: SearchAsk, chosen: SubsetResult) -> str:
 def _table(found: Search, top: int) -> Table:
     title = _SYNTHETIC if found.synthetic else None
     table = Table("rank", "members", title=title, title_style="bold", box=None)
-    table.add_column(metric_words(found.metric).replace(" ", "\n"), justify="right")
+    table.add_column(found.metric.replace("_", "\n").replace("auc", "AUC").replace("f1", "F1"), justify="right")
     table.add_column("95 %\ninterval", justify="right")
     table.add_column("behind\nthe best", justify="right")
     table.add_column("level with\nthe best")

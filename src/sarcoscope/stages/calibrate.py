@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from sarcoscope.core.cohort import Part
 from sarcoscope.diagnosis.calibration import (
@@ -195,6 +194,8 @@ def _left_out(
 
 
 def _fit(shares: Probabilities, labels: npt.NDArray[np.integer], penalty: float) -> Regression:
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - slow to import, few come here
+
     there = np.unique(labels)
     two = len(there) == 2
     # scikit-learn minimises C * loss + |w|^2 / 2, and of two classes keeps the difference w of their opposite rows,
