@@ -37,7 +37,11 @@ class Model:
         return store_key(
             {
                 "members": sorted(
-                    [one.model.sha256, one.mpp, weight] for one, weight in zip(manifest.members, weights, strict=True)
+                    (
+                        [one.model.sha256, one.mpp, weight]
+                        for one, weight in zip(manifest.members, weights, strict=True)
+                    ),
+                    key=str,
                 ),
                 "rule": manifest.fusion.rule if len(manifest.members) > 1 else "",
                 "tiling": as_json(asdict(manifest.tiling)),
