@@ -152,6 +152,7 @@ def explain_slide(ask: ExplainSlideAsk, listener: PassListener = SILENT) -> Expl
     lens = Lens(bundle, ask.member, Networks(bundle=bundle, threads=ask.threads))
     with open_slide(ask.slide, mpp=ask.mpp, override=ask.mpp_override) as source:
         found = list(_of_slide(source, ask, bundle, lens, listener))
+        listener.slide_finished(slide_name(source.path), reused=False)
         about = About(bundle=bundle, lens=lens, phantoms=_painted(source), kinds=(TOLD,))
     return ExplainSummary(record=write_explained(ask.out, about, found), path=ask.out / CAM_FILE)
 
