@@ -29,6 +29,7 @@ def calibrated_bundle(
     like: Sequence[int] = (),
     fusion: Fusion | None = None,
     mpp: Sequence[float | None] = (None,),
+    distance_of: str = "m0",
 ) -> Bundle:
     """Write and open a bundle of one member for each of `mpp`.
 
@@ -38,7 +39,7 @@ def calibrated_bundle(
     made = color_bundle(folder, members=len(mpp))
     if like:
         scores = tuple(round(0.001 * one, 3) for one in range(1, 20))
-        calibration = replace(calibration, distance=Distance(member="m0", neighbours=1, scores=scores))
+        calibration = replace(calibration, distance=Distance(member=distance_of, neighbours=1, scores=scores))
         np.savez(folder / "reference.npz", features=np.array([TILE_RGB[place] for place in like], np.float32))
     members = [one.model_copy(update={"mpp": scale}) for one, scale in zip(made.manifest.members, mpp, strict=True)]
     manifest = made.manifest.model_copy(

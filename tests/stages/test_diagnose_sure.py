@@ -109,6 +109,41 @@ def test_a_slide_like_those_seen_is_not_flagged(mixed: Path, tmp_path: Path) -> 
     assert record.why_not == {"set": "the bundle carries no calibration"}
 
 
+def test_the_features_of_the_member_that_the_bundle_names_are_compared(tmp_path: Path) -> None:
+    rows = ["LLLLLLLL"] * 6
+    path = write_drawn(tmp_path / "lms.svs", rows)
+    concentric, scales = Fusion(mode="concentric"), (None, 1.0)
+    found = {}
+    for name in ("m0", "m1"):
+        bundle = calibrated_bundle(
+            tmp_path / name, calibration=Calibration(), like=[1], fusion=concentric, mpp=scales, distance_of=name
+        )
+        record = only(run(path, bundle, tmp_path / f"run-{name}"))
+        assert record.likeness is not None
+        found[name] = record.likeness.distance
+    assert found["m0"] < 0.01
+    room = np.full(
+        (6 * 128 + 128, 8 * 128 + 128, 3), 255.0
+    )  # m1 sees 256 level-0 px: white around the tiles of the rim
+    room[64:-64, 64:-64] = draw(rows)
+    seen = [
+        room[128 * r : 128 * r + 256, 128 * c : 128 * c + 256].mean(axis=(0, 1)) for r in range(6) for c in range(8)
+    ]
+    assert found["m1"] == pytest.approx(np.mean([between(one, L) for one in seen]), abs=0.003)
+    assert found["m1"] > 0.02
+
+
+def test_64_tiles_spread_over_the_slide_are_compared(tmp_path: Path) -> None:
+    compared = {round(place * 99 / 63) for place in range(64)}  # of 100 tiles
+    letters = "".join("D" if place in compared else "L" for place in range(100))
+    path = write_drawn(tmp_path / "many.svs", [letters[at : at + 10] for at in range(0, 100, 10)])
+    record = only(run(path, calibrated_bundle(tmp_path / "b", calibration=Calibration(), like=[1]), tmp_path / "run"))
+    assert record.votes["DDLPS"] == 64
+    assert record.votes["LMS"] == 36
+    assert record.likeness is not None
+    assert record.likeness.distance == pytest.approx(between(D, L), abs=0.005)  # all of them would be 0.64 of that
+
+
 def test_a_slide_of_few_tiles_has_no_set_and_says_why(tmp_path: Path) -> None:
     bundle = calibrated_bundle(tmp_path / "b", calibration=Calibration(conformal=sets(0.75)), like=[0])
     path = write_drawn(tmp_path / "small.svs", ["DDL", "DDL", "..."])
