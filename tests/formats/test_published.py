@@ -2,12 +2,15 @@
 
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.formats.published import read_published
-from sarcoscope.metrics.audit import Printed, PrintedRow
+from sarcoscope.metrics.audit import Printed, PrintedRow, audited
 
 HEAD = "model,variant,A_true,A_false,A_acc_printed,overall_true,overall_false,overall_acc_printed"
 
@@ -87,6 +90,16 @@ def test_what_is_no_such_table_is_told_in_one_line(tmp_path: Path, lines: list[s
     assert str(told.value).startswith(str(tmp_path / "t.csv"))
     assert words in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@given(st.lists(st.text(alphabet="model,variantABC_true_false_acc_printed0123456789.%;\t\n\r\"'- \x00", max_size=200)))
+def test_whatever_a_file_holds_is_a_table_or_told(lines: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        path = table(Path(folder) / "t.csv", HEAD, *lines)
+        try:
+            audited(read_published(path))
+        except ArtifactError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017 - either is right
 
 
 def test_what_is_no_text_is_told(tmp_path: Path) -> None:

@@ -248,6 +248,23 @@ def test_whole_slides_make_intervals_wider_than_tiles_would() -> None:
     assert by_tile.high - by_tile.low == pytest.approx(2 * 1.96 * math.sqrt(0.7 * 0.3 / 1000), rel=0.1)
 
 
+def test_intervals_hold_the_truth_as_often_as_is_said_and_of_few_slides_less_often() -> None:
+    """Slides vary in how easy they are, tiles by chance; four fifths are right in the long run (docs/metrics.md)."""
+    rng, held = np.random.default_rng(0), {}
+    for slides in (5, 40):
+        found = []
+        for _ in range(150):
+            right = rng.random((slides, 20)) < rng.beta(8, 2, slides)[:, None]
+            units = np.repeat(np.arange(slides), 20)
+            one = result(np.zeros(slides * 20, int), certain(*np.where(right, 0, 1).ravel()), units, draws=300)
+            assert one.overall.low is not None
+            assert one.overall.high is not None
+            found.append(one.overall.low <= 0.8 <= one.overall.high)
+        held[slides] = float(np.mean(found))
+    assert 0.9 <= held[40] <= 0.99
+    assert 0.7 <= held[5] < held[40]
+
+
 def test_the_order_of_tiles_changes_nothing() -> None:
     rng = np.random.default_rng(3)
     labels, units = rng.integers(3, size=50), rng.integers(8, size=50)

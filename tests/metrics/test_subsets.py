@@ -125,6 +125,17 @@ def test_values_and_intervals_are_those_of_the_plain_bootstrap(seed: int, metric
         assert told_interval == (pytest.approx(wanted, abs=1e-9) if wanted else None)
 
 
+def test_labels_in_a_byte_do_not_overflow() -> None:
+    """Class 99 of 100 is cell 9,999 of the confusion matrix."""
+    labels, units = np.array([99, 3], np.uint8), np.array(["s", "t"])
+    rows_of_100 = np.eye(100)[[99, 4]]
+    codes = [str(index) for index in range(100)]
+    found = rank_subsets(
+        [("m",)], lambda _: rows_of_100, labels, units, codes, metric="tile_balanced_accuracy", draws=5, rng=RNG
+    )
+    assert found[0].value.value == 0.5
+
+
 def test_what_has_no_value_is_none() -> None:
     """All tiles are of one class: no area."""
     found = ranked([rows(0, 0)] * 2, np.array([0, 0]), np.array(["s", "t"]), metric="tile_macro_auc")

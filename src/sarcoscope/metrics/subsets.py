@@ -118,6 +118,8 @@ def _statistic(
         losses = -np.log(np.clip(mine, FLOOR, 1.0))
         sums = unit_sums(at, units, np.column_stack([losses, np.ones(len(labels))]))
         return lambda weights: ratio(*(weights @ sums).T)
-    counts = unit_counts(at, units, labels * classes + np.argmax(probabilities, axis=1), classes * classes)
+    counts = unit_counts(
+        at, units, labels.astype(np.intp) * classes + np.argmax(probabilities, axis=1), classes * classes
+    )
     of_cells = _OF_CELLS[metric]
     return lambda weights: of_cells((weights @ counts).reshape(-1, classes, classes))
