@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +59,14 @@ class Ask:
 def model(
     name: str, members: int = 1, *, mpp: Sequence[float] = (0.5,), mode: str = "shared", of: str = ""
 ) -> ModelWords:
+    scales = (tuple(mpp) * members)[:members]
     return ModelWords(
         name=name,
         of=of,
         members=tuple(f"b7-{place}" for place in range(1, members + 1)),
         architectures=("tf_efficientnet_b7",) * members,
-        trained_mpp=tuple((one,) for one in (tuple(mpp) * members)[:members]),
-        read_mpp=tuple((mpp if mode == "concentric" else (0.5,)) * members)[:members],
+        trained_mpp=tuple((one,) for one in scales),
+        read_mpp=scales if mode == "concentric" else (0.5,) * members,
         mode=mode,
         rule="mean",
         temperature=1.37,
@@ -130,7 +132,7 @@ class _Maker:
     def reliability(self, ece: float, tiles: int) -> Reliability:
         edges = np.linspace(0, 1, 11)
         bins = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in pairwise(edges):
             inside = round(tiles * (high**2 - low**2)) if low >= 0.2 else 0
             middle = (low + high) / 2
             right = None if not inside else float(np.clip(middle - ece * (1 + low), 0, 1))
@@ -327,6 +329,10 @@ def _sweep(words: ModelWords, rng: np.random.Generator, n: int) -> Sweep:
     return Sweep(model=words.name, declared=0.05, plain=share(round(0.7 * n), n), points=tuple(points))
 
 
+def _behind(value: float) -> Estimate:
+    return Estimate(value=-value, low=-value - 0.03, high=-value + 0.03, n=2000, units=17)
+
+
 def make_search(count: int = 31, *, synthetic: bool = True) -> Search:
     """A search over the subsets of some members, ranked."""
     rng = np.random.default_rng(5)
@@ -338,13 +344,14 @@ def make_search(count: int = 31, *, synthetic: bool = True) -> Search:
             SubsetResult(
                 members=tuple(f"b7-{bit + 1}" for bit in range(7) if (place + 1) >> bit & 1),
                 value=Estimate(value=float(value), low=float(value) - 0.05, high=float(value) + 0.04, n=2000, units=17),
-                behind_best=None if place == 0 else Estimate(value=-behind, low=-behind - 0.03, high=-behind + 0.03, n=2000, units=17),
+                behind_best=_behind(behind) if place else None,
             )
         )  # fmt: skip
     level = sum(one.behind_best is None or (one.behind_best.high or 0) >= 0 for one in ranked)
     return Search(
-        name="single-scale", metric="tile_balanced_accuracy", rule="mean", mode="shared", part=Part.VALIDATION, tiles=2000,
-        slides=17, patients=17, draws=1000, seed=0, synthetic=synthetic, ranked=tuple(ranked), level_with_best=level,
+        name="single-scale", metric="tile_balanced_accuracy", rule="mean", mode="shared", part=Part.VALIDATION,
+        tiles=2000, slides=17, patients=17, draws=1000, seed=0, synthetic=synthetic, ranked=tuple(ranked),
+        level_with_best=level,
     )  # fmt: skip
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import groupby
 from typing import Literal
+
+from PIL import Image
 
 Mark = Literal["", "right", "wrong", "best", "quiet"]
 
@@ -97,6 +100,12 @@ class Figure:
     caption: str
     share: float = 1.0
     """Of the text's width, on paper."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, px."""
+        with Image.open(BytesIO(self.content)) as image:
+            return image.size
 
     @property
     def kind(self) -> str:

@@ -174,9 +174,8 @@ def _decisions(evaluation: Evaluation) -> str:
                "refined_margin", "refined_applied", "refined_reason", "undetermined", *(f"label_{one}" for one in ways),
                *(f"right_{one}" for one in ways), "set", "set_reason", "tests", "distance", "distance_p", "far",
                "far_reason", "synthetic")  # fmt: skip
-    rows = []
-    for one in evaluation.decisions:
-        rows.append((
+    rows = [
+        (
             one.model, one.part, one.slide, one.patient, one.truth, ";".join(one.components), one.tiles,
             *(one.votes.get(code) for code in codes), *(one.refined_votes.get(code) for code in codes),
             *(one.mean_probability.get(code) for code in codes), one.margin, one.refined_margin, one.refined_applied,
@@ -184,7 +183,9 @@ def _decisions(evaluation: Evaluation) -> str:
             *(one.right.get(way) for way in ways), None if one.set_classes is None else ";".join(one.set_classes),
             one.set_reason, "; ".join(f"{test} ({source})" for test, source in one.tests), one.distance, one.distance_p,
             one.far, one.far_reason, evaluation.synthetic,
-        ))  # fmt: skip
+        )
+        for one in evaluation.decisions
+    ]  # fmt: skip
     return csv_text(heading, rows)
 
 

@@ -110,7 +110,7 @@ def _matrices(
     lines = -(-len(found) // abreast)
     side = WIDTH / max(2, abreast)
     height = min(side * (len(rows) / len(columns)) + 0.3, 5.5)
-    figure = new_figure(lines * height + 0.35)
+    figure = new_figure(lines * height + 0.35, width=WIDTH if abreast > 1 or len(columns) > 9 else side)
     axes = grid_of(figure, lines, abreast)
     for panel, (name, counts) in zip(axes, found, strict=False):
         _matrix(panel, counts, [short(one, 9) for one in rows], [short(one, 9) for one in columns])
@@ -214,5 +214,6 @@ def _key(figure: Figure) -> None:
         figure.axes[0].plot([], [], "o", color=_BLUE, markersize=4.2)[0],
         figure.axes[0].plot([], [], "o", color=MUTED_HEX, markerfacecolor="white", markersize=4.2)[0],
     ]
-    figure.legend(marks, ["cannot be told from the best", "behind it by more than its interval"], loc="outside upper right",
+    words = ["cannot be told from the best", "behind it by more than its interval"]
+    figure.legend(marks, words, loc="outside upper right",
                   fontsize=SMALL, frameon=False, ncols=2)  # fmt: skip

@@ -13,14 +13,22 @@ from sarcoscope.reports.tune_page import duration, metric_words
 from sarcoscope.reports.wording import plural
 
 REFERENCES: Final = (
-    "Jiang Y. et al. Deep learning-based diagnosis of multi-subtype retroperitoneal soft tissue sarcomas. Acta Sci. Nat. "
-    "Univ. Sunyatseni 2025 (ZR20240309).",
+    (
+        "Jiang Y. et al. Deep learning-based diagnosis of multi-subtype retroperitoneal soft tissue sarcomas. "
+        "Acta Sci. Nat. Univ. Sunyatseni 2025 (ZR20240309)."
+    ),
     "Angelopoulos A. N., Bates S. A gentle introduction to conformal prediction. arXiv:2107.07511, 2021.",
     "Efron B., Tibshirani R. An introduction to the bootstrap. Chapman & Hall, 1993.",
     "Guo C. et al. On calibration of modern neural networks. ICML 2017.",
     "Holm S. A simple sequentially rejective multiple test procedure. Scand. J. Statist. 1979; 6: 65.",
-    "McNemar Q. Note on the sampling error of the difference between correlated proportions. Psychometrika 1947; 12: 153.",
-    "Wilson E. B. Probable inference, the law of succession, and statistical inference. J. Am. Stat. Assoc. 1927; 22: 209.",
+    (
+        "McNemar Q. Note on the sampling error of the difference between correlated proportions. "
+        "Psychometrika 1947; 12: 153."
+    ),
+    (
+        "Wilson E. B. Probable inference, the law of succession, and statistical inference. "
+        "J. Am. Stat. Assoc. 1927; 22: 209."
+    ),
     "Zhang H. et al. mixup: beyond empirical risk minimization. ICLR 2018.",
     "Zhou B. et al. Learning deep features for discriminative localization. CVPR 2016.",
 )
@@ -36,7 +44,7 @@ def methods(facts: StudyFacts) -> tuple[str, ...]:
     """Paragraphs; what nothing is known of is left out."""
     return tuple(
         one
-        for one in (_material(facts), _training(facts), _models(facts.evaluation), _statistics(facts.evaluation),
+        for one in (_material(facts), _training(facts), _models(facts.evaluation), _statistics(facts),
                     _software(facts))
         if one
     )  # fmt: skip
@@ -48,7 +56,8 @@ def _material(facts: StudyFacts) -> str:
     if isinstance(config, Mapping) and "ratios" in config:
         ratios = "/".join(f"{float(one):g}" for one in config["ratios"])
         words.append(
-            f"Slides were dealt to training, validation and patch test in the ratio {ratios} (seed {config.get('seed')}), by "
+            f"Slides were dealt to training, validation and patch test in the ratio {ratios} (seed "
+            f"{config.get('seed')}), by "
             "patient where one is known and by class, so that no slide's tiles stand in two parts"
             + (
                 f", but for {listed(list(config['pooled']))}, whose tiles were pooled and dealt out."
@@ -67,7 +76,8 @@ def _cut(cut: Mapping[str, Any]) -> str:
     quality = cut.get("quality", {})
     limits = ", ".join(f"{str(name).replace('_', ' ')} {value:g}" for name, value in quality.items())
     return (
-        f"Tiles of {cut['tile_px']} px were cut at {scales}, resampled from the nearest finer level, and kept from a tissue "
+        f"Tiles of {cut['tile_px']} px were cut at {scales}, resampled from the nearest finer level, and kept "
+        f"from a tissue "
         f"share of {cut.get('minimum_tissue', 0):g} (by nuclear density: {cut.get('minimum_tissue_score', 0):g})"
         + (f"; {limits}." if limits else ".")
     )
@@ -86,9 +96,12 @@ def _training(facts: StudyFacts) -> str:
         "at first the head alone, then stage by stage from the top" if config.unfreeze.gradual else "all stages at once"
     )
     return (
-        f"{plural(len(facts.members), 'network')} ({names}) began from: {origins}. They learnt {opened}, with flips, rotation, "
-        f"crop, occlusion, changes of colour and stain (strength {config.augment.strength:g}), {mixing}, and classes evened "
-        f"out by {config.balance.by}; seeds {seeds}. The epoch with the best {metric_words(config.metric)} on validation "
+        f"{plural(len(facts.members), 'network')} ({names}) began from: {origins}. They learnt {opened}, with "
+        f"flips, rotation, "
+        f"crop, occlusion, changes of colour and stain (strength {config.augment.strength:g}), {mixing}, and "
+        f"classes evened "
+        f"out by {config.balance.by}; seeds {seeds}. The epoch with the best {metric_words(config.metric)} on "
+        f"validation "
         "was kept. Settings are the first member's; those of all stand in their member.json."
     )
 
@@ -99,43 +112,53 @@ def _models(evaluation: Evaluation) -> str:
     if fused:
         said = listed([f"{one.name} ({plural(len(one.members), 'member')}, {one.rule}, {one.mode})" for one in fused])
         words.append(
-            f"Members were fused by their probabilities: {said}. In mode shared all read the same tile, as published; in mode "
+            f"Members were fused by their probabilities: {said}. In mode shared all read the same tile, as "
+            f"published; in mode "
             "concentric each reads its own scale around the same centre."
         )
     words.append(
-        "Probabilities were softened by a temperature fitted on validation tiles (Guo 2017). A slide's label is the most "
+        "Probabilities were softened by a temperature fitted on validation tiles (Guo 2017). A slide's label is "
+        "the most "
         "frequent label of its tiles"
     )
     if "refined" in ways_of(evaluation):
         declared = sorted({one.declared for one in evaluation.sweeps})
         at = f" (evidence from {listed([f'{one:.0%}' for one in declared])} of the tiles)" if declared else ""
         words[-1] += (
-            f"; the refined rule of the paper relabels tiles where a slide shows evidence of all classes it names{at} and votes "
+            f"; the refined rule of the paper relabels tiles where a slide shows evidence of all classes it "
+            f"names{at} and votes "
             "again"
         )
     words[-1] += "."
     if evaluation.coverage:
         words.append(
-            "Sets of classes are split conformal sets made on validation slides (Angelopoulos 2021); slides are flagged by the "
+            "Sets of classes are split conformal sets made on validation slides (Angelopoulos 2021); slides are "
+            "flagged by the "
             "distance of their tiles to training tiles in the last feature layer."
         )
     return " ".join(words)
 
 
-def _statistics(evaluation: Evaluation) -> str:
+def _statistics(facts: StudyFacts) -> str:
+    evaluation = facts.evaluation
     words = (
-        f"Intervals of tile figures are 95% percentile intervals of {plural(evaluation.draws, 'bootstrap draw')} of whole "
-        f"patients, or slides where no patient is known (Efron 1993; seed {evaluation.seed}); those of slide figures are "
-        "Wilson's (1927). Models were compared on the same slides by McNemar's exact test, adjusted by Holm's procedure where "
-        "the text says so. Weights, temperatures, sets and thresholds were fitted on validation; test sets decided nothing."
+        f"Intervals of tile figures are 95% percentile intervals of {plural(evaluation.draws, 'bootstrap draw')} "
+        f"of whole "
+        f"patients, or slides where no patient is known (Efron 1993; seed {evaluation.seed}); those of slide "
+        f"figures are "
+        "Wilson's (1927). Models were compared on the same slides by McNemar's exact test, adjusted by Holm's "
+        "procedure where "
+        "the text says so. Weights, temperatures, sets and thresholds were fitted on validation; test sets "
+        "decided nothing."
     )
-    return words + (" Class activation maps are those of Zhou (2016)." if evaluation.classes else "")
+    return words + (" Class activation maps are those of Zhou (2016)." if facts.cam else "")
 
 
 def _software(facts: StudyFacts) -> str:
     versions: dict[str, Any] = {}
-    for source in (*(one.provenance.libraries for one in facts.members[:1]), *(one.get("libraries") for one in steps(facts)),
-                   facts.evaluation.provenance.get("libraries")):  # fmt: skip
+    trained = [one.provenance.libraries for one in facts.members[:1]]
+    stages = [one.get("libraries") for one in steps(facts)]
+    for source in (*trained, *stages, facts.evaluation.provenance.get("libraries")):
         if isinstance(source, Mapping):
             versions |= {str(name): one for name, one in source.items() if one}
     own = versions.pop("sarcoscope", None) or facts.evaluation.provenance.get("version")
@@ -160,7 +183,8 @@ def stages_table(facts: StudyFacts) -> Table | None:
         return None
     columns = (
         Column(text="Step", width=1.6), Column(text="State", width=0.7), Column(text="Time", number=True, width=0.8),
-        Column(text="Begun (UTC)", width=1.4), Column(text="Version", width=0.9), Column(text="What came of it", width=3.4),
+        Column(text="Begun "
+                    "(UTC)", width=1.4), Column(text="Version", width=0.9), Column(text="What came of it", width=3.4),
     )  # fmt: skip
     return Table(title="Steps of the study", columns=columns, rows=tuple(_step(one) for one in found))
 

@@ -53,7 +53,8 @@ def make_report(facts: StudyFacts) -> StudyReport:
         lead=f"{codes}: {plural(len(evaluation.models), 'model')} on tiles and on whole slides.",
         sections=found,
         tables=study_tables(evaluation, facts.searches, published=study.published),
-        made=f"Evaluation {evaluation.name}, {evaluation.draws:,} draws, seed {evaluation.seed}; sarcoscope {__version__}",
+        made=f"Evaluation {evaluation.name}, {evaluation.draws:,} draws, seed {evaluation.seed}; sarcoscope "
+        f"{__version__}",
     )
 
 

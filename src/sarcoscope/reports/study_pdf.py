@@ -28,9 +28,9 @@ from reportlab.platypus import (
     PageTemplate,
     Paragraph,
     Spacer,
-    Table as Grid,
     TableStyle,
 )
+from reportlab.platypus import Table as Grid
 from reportlab.platypus.tableofcontents import TableOfContents
 from typing_extensions import override
 
@@ -46,7 +46,7 @@ from sarcoscope.reports.study_blocks import (
     Table,
     Text,
 )
-from sarcoscope.reports.study_drawing import drawable
+from sarcoscope.reports.study_drawing import DPI, drawable
 
 _PLAIN, _BOLD = "SarcoscopeSans", "SarcoscopeSans-Bold"
 _MARGIN: Final = 15 * mm
@@ -56,6 +56,8 @@ _ROOM: Final = A4[1] - _HEAD - _FOOT
 _INK, _MUTED, _LINE = HexColor("#1b1f24"), HexColor("#5b636c"), HexColor("#d9dde2")
 _WARN, _WARN_SOFT, _WARN_LINE = HexColor("#7a4a00"), HexColor("#fff6e3"), HexColor("#e8a317")
 _RIGHT, _WRONG, _SOFT = "#1a6b3c", "#a02318", HexColor("#f5f6f8")
+_KEPT_WHOLE: Final = 14
+"""Rows up to which a table is not split over pages."""
 _NOT_CLINICAL: Final = "Not a clinical result."
 
 
@@ -246,7 +248,7 @@ def _cards(block: Cards) -> list[Flowable]:
 def _figure(block: Figure, width: float, most: float = _ROOM - 24 * mm) -> list[Flowable]:
     with Picture.open(BytesIO(block.content)) as picture:
         across, down = picture.size
-    scale = min(width / across, most / down, 72 / 130)
+    scale = min(width / across, most / down, 72 / (DPI if block.kind == "png" else 130))
     image = Image(BytesIO(block.content), across * scale, down * scale, hAlign="LEFT")
     return [image, Paragraph(_words(block.caption), _CAPTION)]
 
@@ -256,7 +258,7 @@ def _gallery(block: Gallery) -> list[Flowable]:
     columns = block.paper
     width = (_WIDTH - gap * (columns - 1)) / columns
     if columns == 1:
-        return [KeepTogether(_figure(one, width, _ROOM / 2 - 16 * mm)) for one in block.figures]
+        return [KeepTogether(_figure(one, width * one.share, _ROOM / 2 - 16 * mm)) for one in block.figures]
     cells = [_figure(one, width - gap / 2, 0.42 * _ROOM) for one in block.figures]
     rows = [cells[at : at + columns] for at in range(0, len(cells), columns)]
     rows[-1] += [[] for _ in range(columns - len(rows[-1]))]
@@ -285,12 +287,15 @@ def _table(block: Table) -> list[Flowable]:
     commands.append(("LINEBELOW", (0, first - 1), (-1, first - 1), 0.8, _MUTED))
     total = sum(one.width for one in block.columns)
     widths = [_WIDTH * one.width / total for one in block.columns]
-    for row in block.rows:
-        rows.append([_cell(cell, style, width) for cell, style, width in zip(row, styles, widths, strict=True)])
+    rows += [
+        [_cell(cell, style, width) for cell, style, width in zip(row, styles, widths, strict=True)]
+        for row in block.rows
+    ]
     grid = Grid(rows, colWidths=widths, repeatRows=first, style=TableStyle(commands), hAlign="LEFT")
     note = block.note + (f" tables/{block.csv}" if block.csv else "")
     title = Paragraph(_words(block.title), _HEADING)
-    return [CondPageBreak(45 * mm), title, grid, Paragraph(_words(note.strip()), _HINT)]
+    parts = [title, grid, Paragraph(_words(note.strip()), _HINT)]
+    return [KeepTogether(parts)] if len(block.rows) <= _KEPT_WHOLE else [CondPageBreak(45 * mm), *parts]
 
 
 def _group_row(block: Table, commands: list[tuple[Any, ...]], size: float) -> list[Any]:

@@ -4,7 +4,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from PIL import Image
 
 from sarcoscope.core.errors import ArtifactError
@@ -54,12 +53,17 @@ def map_figures(facts: StudyFacts) -> tuple[Figure, ...]:
     return tuple(
         Figure(
             name=f"figure6_{place}.jpg",
-            content=as_jpeg(Image.fromarray(np.asarray(draw_map(one.thumbnail, one.record, one.tiles, one.probabilities)[0]))),
+            content=_map(one),
             alt=f"Classification map of slide {slide}: {headline(one.record)}",
             caption=f"{slide}. {_verdict(facts, slide, one)}",
         )
         for place, (slide, one) in enumerate(facts.examples, start=1)
     )  # fmt: skip
+
+
+def _map(one: SlideArtifacts) -> bytes:
+    drawn, _ = draw_map(one.thumbnail, one.record, one.tiles, one.probabilities)
+    return as_jpeg(Image.fromarray(drawn))
 
 
 def pie_figures(facts: StudyFacts) -> tuple[Figure, ...]:
@@ -71,6 +75,7 @@ def pie_figures(facts: StudyFacts) -> tuple[Figure, ...]:
             alt=f"Rings of tile labels of slide {slide}: "
             + ", ".join(f"{item.code} {count_and_share(one.record.votes, item.code)}" for item in one.record.classes),
             caption=f"{slide}. {_verdict(facts, slide, one)}",
+            share=0.62,
         )
         for place, (slide, one) in enumerate(facts.examples, start=1)
     )

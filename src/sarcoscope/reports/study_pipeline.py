@@ -22,6 +22,7 @@ from sarcoscope.reports.study_drawing import (
     short,
 )
 from sarcoscope.reports.study_facts import StudyFacts
+from sarcoscope.reports.wording import plural
 
 _FILLS: Final = ("#eef3f8", "#e8f1ea", "#fdf1e3", "#f3ecf5", "#eceef1")
 _TILE: Final = "#e7b7cd"
@@ -37,6 +38,7 @@ def pipeline_steps(facts: StudyFacts) -> list[tuple[str, tuple[str, ...]]]:
         {mpp for one in evaluation.models for mpp in one.read_mpp}, reverse=True
     )
     kept = sum(one.kept for one in facts.tiles)
+    tiles = [f"{kept:,} kept"] if kept else []
     networks = list(dict.fromkeys(name for one in evaluation.models for name in one.architectures))
     members = {name for one in evaluation.models for name in one.members}
     tests = [
@@ -46,9 +48,9 @@ def pipeline_steps(facts: StudyFacts) -> list[tuple[str, tuple[str, ...]]]:
     rules = list(dict.fromkeys(one.rule for one in own_models(evaluation) if len(one.members) > 1))
     return [
         ("Slides", (counted, *([f"{patients:,} patients"] if patients else []))),
-        ("Tiles", (*([f"{kept:,} kept"] if kept else []), *[f"{10 / mpp:.3g}x, {mpp:g} \N{MICRO SIGN}m/px" for mpp in scales])),
+        ("Tiles", (*tiles, *[f"{10 / mpp:.3g}x, {mpp:g} \N{MICRO SIGN}m/px" for mpp in scales])),
         ("Networks", (f"{len(members)} trained", *[short(one, 20) for one in networks[:3]])),
-        ("Fusion", (f"{len(own_models(evaluation))} models", *rules)),
+        ("Fusion", (plural(len(own_models(evaluation)), "model"), *rules)),
         ("Slides decided", (*tests, "vote, refined rule, set")),
     ]  # fmt: skip
 
@@ -66,8 +68,9 @@ def draw_pipeline(facts: StudyFacts, notice: str) -> bytes:
                              facecolor=fill, edgecolor=MUTED_HEX, linewidth=0.8)  # fmt: skip
         panel.add_patch(box)
         panel.text(left + width / 2, 17.6, name, fontsize=PLAIN, weight="bold", color=INK_HEX, ha="center", va="center")
+        top = 9 + 1.7 * (min(4, len(lines)) - 1)
         for row, line in enumerate(lines[:4]):
-            panel.text(left + width / 2, 9 + 1.7 * (min(4, len(lines)) - 1) - 3.4 * row, drawable(line), fontsize=TINY, color=INK_HEX, ha="center",
+            panel.text(left + width / 2, top - 3.4 * row, drawable(line), fontsize=TINY, color=INK_HEX, ha="center",
                        va="center")  # fmt: skip
         if place:
             _arrow(panel, (left - gap + 0.2, 11), (left, 11))
@@ -117,7 +120,8 @@ def _paths(panel: Axes, model: ModelWords, rows: int) -> None:
         panel.text(46.5, row + 1.6, short(model.architectures[place], 24), fontsize=TINY, color=INK_HEX, ha="center",
                    va="center")  # fmt: skip
         weight = f", weight {model.weights[place]:.2f}" if model.weights else ""
-        panel.text(46.5, row - 1.9, short(f"trained at {trained}{weight}", 30), fontsize=5.8, color=MUTED_HEX, ha="center",
+        panel.text(46.5, row - 1.9, short(f"trained at "
+                                          f"{trained}{weight}", 30), fontsize=5.8, color=MUTED_HEX, ha="center",
                    va="center")  # fmt: skip
         _arrow(panel, (68, row), (77, middle + (row - middle) * 0.25))
     panel.add_patch(Circle((82, middle), 5, facecolor=_FILLS[2], edgecolor=MUTED_HEX, linewidth=0.8))

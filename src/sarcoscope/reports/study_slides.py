@@ -69,7 +69,7 @@ def _votes(facts: StudyFacts, one: Decision) -> Cell:
 
 def _why(one: Decision) -> str:
     said = one.undetermined or one.refined_reason
-    return f"{said}. {one.far_reason}".strip() if one.far else said
+    return f"{said}; {one.far_reason}" if one.far and one.far_reason else said
 
 
 def _set(one: Decision) -> Cell:

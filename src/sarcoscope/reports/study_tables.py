@@ -100,9 +100,11 @@ def _patch_table(evaluation: Evaluation, found: Sequence[PatchResult], part: Par
         name = f"Overall without {listed(evaluation.pooled)}"
         rows.append((Cell(text=name, mark="best"), *_estimates([one.without_pooled for one in found])))
     for name, field, share in (
-        ("Balanced accuracy", "balanced_accuracy", True), ("Macro F1", "macro_f1", True), ("Cohen's kappa", "kappa", False),
+        ("Balanced accuracy", "balanced_accuracy", True),
+        ("Macro F1", "macro_f1", True),
+        ("Cohen's kappa", "kappa", False),
         ("Macro AUC", "macro_auc", False),
-    ):  # fmt: skip
+    ):
         rows.append((Cell(text=name), *_estimates([getattr(one, field) for one in found], share=share)))
     for name, reliability in (
         ("ECE at temperature 1", [one.before.ece for one in found]),
@@ -112,7 +114,8 @@ def _patch_table(evaluation: Evaluation, found: Sequence[PatchResult], part: Par
     units = plural(first.slides, "slide")
     drawn = f"{plural(first.patients, 'patient')} ({units})" if first.patients is not None else units
     note = (
-        f"Accuracy per class is the share of a class's tiles that is told right. Below each figure its 95% interval, by "
+        f"Accuracy per class is the share of a class's tiles that is told right. Below each figure its 95% "
+        f"interval, by "
         f"bootstrap over {drawn}, {plural(evaluation.draws, 'draw')}."
     )
     if evaluation.pooled:
@@ -190,7 +193,8 @@ def ways_table(evaluation: Evaluation) -> Table:
         for part in tests
     )
     note = (
-        "Original and refined are the paper's. Mean probability and regression are ours: the largest mean of the tiles' "
+        "Original and refined are the paper's. Mean probability and regression are ours: the largest mean of the "
+        "tiles' "
         "probabilities, and a multinomial regression on the vote shares fitted on validation slides."
     )
     return Table(title="Ways of deciding a slide, beside each other", columns=columns, rows=rows, note=note,
@@ -229,7 +233,8 @@ def comparison_table(evaluation: Evaluation) -> Table:
         if one.part is part and one.way == way and best in {one.one, one.other}
     ]
     note = (
-        "McNemar's exact test, two-sided; p as it is, not adjusted for the number of tests. All pairs and ways stand in "
+        "McNemar's exact test, two-sided; p as it is, not adjusted for the number of tests. All pairs and ways "
+        "stand in "
         "the CSV."
     )
     return Table(title=f"{best} against each other model on the same slides ({WAY_WORDS[way]})", columns=columns,
@@ -264,7 +269,8 @@ def coverage_table(evaluation: Evaluation) -> Table:
             rows.append((
                 Cell(text=model.name), Cell(text=PART_WORDS[part]), Cell(text=f"{found.level:.0%}"),
                 Cell(text=f"{held.right} of {held.n}", sub=_percent_bounds(held)), Cell(text=str(found.single)),
-                Cell(text=f"{found.single_right.right} of {found.single_right.n}", sub=_percent_bounds(found.single_right)),
+                Cell(text=f"{found.single_right.right} of "
+                          f"{found.single_right.n}", sub=_percent_bounds(found.single_right)),
                 Cell(text=str(found.everything)), Cell(text=size), Cell(text=far),
             ))  # fmt: skip
     return Table(title="Sets of classes: what was promised and what was held", columns=columns, rows=tuple(rows),
@@ -303,7 +309,8 @@ def published_table() -> Table:
     """The paper's counts, with its misprints."""
     columns = (
         Column(text="Slides"), Column(text="Model", width=1.4), Column(text="n", number=True, width=0.6),
-        Column(text="Original", number=True), Column(text="Refined", number=True), Column(text="Printed otherwise", width=2),
+        Column(text="Original", number=True), Column(text="Refined", number=True), Column(text="Printed "
+                                                                                               "otherwise", width=2),
     )  # fmt: skip
     rows = tuple(
         (Cell(text=one.test), Cell(text=one.model), Cell(text=str(one.n)), Cell(text=str(one.original)),

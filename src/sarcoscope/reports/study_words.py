@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sarcoscope.core.cohort import Part
-from sarcoscope.core.evaluation import Coverage, Decision, Estimate, Evaluation, ModelWords, Share
+from sarcoscope.core.evaluation import Coverage, Decision, Estimate, Evaluation, ModelWords, PatchResult, Share
 from sarcoscope.reports.study_choice import (
     PART_WORDS,
     WAY_WORDS,
@@ -34,7 +34,7 @@ LEVEL: Final = 0.05
 
 def the(part: Part) -> str:
     """A part as it stands in a sentence."""
-    return f"the {PART_WORDS[part]}" if part in {Part.TEST} else PART_WORDS[part]
+    return f"the {PART_WORDS[part]}" if part is Part.TEST else PART_WORDS[part]
 
 
 def listed(items: Sequence[str], join: str = "and") -> str:
@@ -56,20 +56,22 @@ def value_of(estimate: Estimate | None, *, share: bool = True) -> str:
     return percent(estimate.value) if share else f"{estimate.value:.3f}"
 
 
-def said(estimate: Estimate) -> str:
-    """'61.2% (95% interval 50.1-71.3%, n = 2,000 tiles of 17 patients or slides)' without what is not known."""
+def said(estimate: Estimate, patch: PatchResult) -> str:
+    """'61.2% (95% interval 50.1-71.3%, n = 2,000 tiles of 17 patients)' without what is not known."""
     if estimate.value is None:
         return "no value"
     interval = bounds(estimate.low, estimate.high)
     inside = f"95% interval {interval}%" if interval else "without an interval"
-    return f"{percent(estimate.value)} ({inside}, n = {estimate.n:,})"
+    units = plural(estimate.units, "slide" if patch.patients is None else "patient")
+    return f"{percent(estimate.value)} ({inside}, n = {estimate.n:,} tiles of {units})"
 
 
 def counted(share: Share) -> str:
     """'45 of 57 slides (78.9%, 95% interval 66.7-87.5%)'."""
     if not share.n:
         return "no slides"
-    return f"{share.right} of {plural(share.n, 'slide')} ({percent(share.value)}, 95% interval {bounds(share.low, share.high)}%)"
+    of = f"{share.right} of {plural(share.n, 'slide')}"
+    return f"{of} ({percent(share.value)}, 95% interval {bounds(share.low, share.high)}%)"
 
 
 def p_words(p: float) -> str:
@@ -118,7 +120,7 @@ def chosen(evaluation: Evaluation) -> str:
 def _validation(evaluation: Evaluation, model: ModelWords) -> str:
     patch = patch_of(evaluation, model.name, Part.VALIDATION)
     if patch is not None:
-        return f"balanced accuracy on validation tiles {said(patch.balanced_accuracy)}"
+        return f"balanced accuracy on validation tiles {said(patch.balanced_accuracy, patch)}"
     slide = slide_of(evaluation, model.name, Part.VALIDATION, "vote")
     return f"right on {counted(slide.overall)} of validation" if slide else "no figure"
 
@@ -136,10 +138,10 @@ def on_tiles(evaluation: Evaluation) -> str:
     )
     pooled = ""
     if found.without_pooled is not None:
-        pooled = f"; without the pooled {listed(evaluation.pooled)} {said(found.without_pooled)}"
+        pooled = f"; without the pooled {listed(evaluation.pooled)} {said(found.without_pooled, found)}"
     return (
-        f"On tiles of {the(part)}, {best.name} is right on {said(found.overall)}{pooled}; balanced accuracy "
-        f"{said(found.balanced_accuracy)}.{aside}"
+        f"On tiles of {the(part)}, {best.name} is right on {said(found.overall, found)}{pooled}; balanced accuracy "
+        f"{said(found.balanced_accuracy, found)}.{aside}"
     )
 
 
