@@ -10,12 +10,12 @@ from sarcoscope.core.errors import shown
 from sarcoscope.core.study import StudyStage
 from sarcoscope.reports.tune_page import duration
 from sarcoscope.reports.wording import plural
-from sarcoscope.stages.study import StudyAsk, StudySummary, plan_study, run_study
+from sarcoscope.stages.study import CANNOT_BEGIN, StudyAsk, StudySummary, plan_study, run_study
 from sarcoscope.stages.study_config import StudyConfig
 from sarcoscope.stages.study_plan import Planned, Standing
 from sarcoscope.stages.study_time import Estimate, total
 
-_TOLD = 3
+_TOLD = 6
 """Notes of a step that are said."""
 
 
@@ -58,9 +58,10 @@ class Bars:
         tell(f"    done in {duration(seconds)}")
 
     def step_failed(self, name: str, problem: str) -> None:
-        """Say why."""
+        """Say why; what only waits for another is counted at the end."""
         self._bars.update(self._task, visible=False)
-        tell(f"failed: {name}: {problem}")
+        if not problem.startswith(CANNOT_BEGIN):
+            tell(f"failed: {name}: {problem}")
 
     def working(self, what: str, done: float, total: float | None) -> None:
         """Move the bar."""
@@ -138,8 +139,11 @@ def show(summary: StudySummary, ask: StudyAsk, *, as_json: bool) -> None:
     for step, failures in summary.failures.items():
         for name, why in failures.items():
             tell(f"{step}: without {name}: {why}")
-    for step, why in summary.failed.items():
-        tell(f"failed: {step}: {why}")
+    roots = {step: why for step, why in summary.failed.items() if not why.startswith(CANNOT_BEGIN)}
+    waiting = len(summary.failed) - len(roots)
+    if roots:
+        behind = f"; {plural(waiting, 'step')} behind not done" if waiting else ""
+        tell(f"failed: {', '.join(roots)}{behind}; settle it, then run the study again")
     skipped = f", {len(summary.skipped)} were done before" if summary.skipped else ""
     tell(f"{plural(len(summary.done), 'step')} done{skipped}; {shown(summary.out / 'stages.json')} has the record")
     if page.is_file():

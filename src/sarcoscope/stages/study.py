@@ -27,6 +27,8 @@ from sarcoscope.stages.study_show import show_steps
 from sarcoscope.stages.study_time import Estimate, estimates
 from sarcoscope.stages.study_train import train_steps
 
+CANNOT_BEGIN: Final = "cannot begin"
+"""How the reason of a step begins that waits for another."""
 _SEARCH_LIBRARIES: Final = ("optuna", "scikit-learn", "matplotlib")
 
 
@@ -118,7 +120,7 @@ class _Run:
         """Step by step."""
         for number, step in enumerate(self._steps, 1):
             if broken := [one for one in step.after if one in self._summary.failed]:
-                problem = f"cannot begin: {broken[0]} did not come through"
+                problem = f"{CANNOT_BEGIN}: {broken[0]} did not come through"
                 self._summary.failed[step.name] = problem
                 self._hears.step_failed(step.name, problem)
                 continue

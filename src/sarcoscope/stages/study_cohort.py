@@ -183,11 +183,9 @@ def _split(study: Study, before: StepRecord | None, hears: StudyListener) -> Don
             problem = "was edited, or made by another command, and the study would now deal slides out otherwise"
             raise ArtifactError(path, problem, "move it away to have it made anew") from error
         raise
-    for warning in result.warnings:
-        hears.told(f"warning: {warning}")
     return Done(
         wrote={SPLIT_FILE: content(path), RECORD_FILE: "", COHORT_FILE: ""},
-        notes=(_parts(result), *result.notes, *result.warnings),
+        notes=(_parts(result), *(f"warning: {one}" for one in result.warnings), *result.notes),
     )
 
 
@@ -244,9 +242,8 @@ def _leakage(study: Study, hears: StudyListener) -> Done:
         raise InputError(problem, "give both slides one patient in the manifest, or take one out of split.csv")
     notes = [f"no patient and no slide is shared by two parts among {plural(report.slides, 'slide')}"]
     if report.leaks:
-        alike = f"{plural(len(report.leaks), 'pair')} of tiles in two parts look alike: look at {LEAKAGE_FILE}"
+        alike = f"warning: {plural(len(report.leaks), 'pair')} of tiles in two parts look alike: look at {LEAKAGE_FILE}"
         notes.append(f"{alike}, and take the slides apart where they show the same place")
-        hears.told(f"warning: {notes[-1]}")
     else:
         notes.append(f"no two of {report.tiles:,} tiles in two parts look alike")
     if not report.whole or not report.complete:

@@ -1,0 +1,281 @@
+"""A study on painted slides by real commands: once through, again, changed, killed, without torch."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sarcoscope.core.geometry import Mpp
+from sarcoscope.core.study import EnsembleSection, ExamplesSection, MultiModel, StudyStage
+from sarcoscope.core.training import LengthConfig
+from sarcoscope.formats.evaluation import read_evaluation
+from sarcoscope.stages.phantom_study import (
+    FULL,
+    TINY,
+    PhantomStudySize,
+    make_phantom_study,
+    patients_of,
+    phantom_slides,
+    phantom_study,
+)
+from sarcoscope.stages.study import StudyAsk, plan_study, run_study
+from sarcoscope.stages.study_config import StudyConfig, paper_study, read_study_config, write_study_config
+from sarcoscope.stages.study_plan import Standing
+from sarcoscope.stages.study_record import read_study_record
+
+MICRO = PhantomStudySize(
+    first=(5, 5, 2, 5, 5),
+    second=(1, 1, 0, 1, 1),
+    test1=1,
+    side_l0=2048,
+    tile_px=128,
+    minimum_tiles=4,
+    length=LengthConfig(epochs=1, epoch_tiles=48, batch=16),
+    seeds=(0,),
+    draws=50,
+)
+BROKEN = "phantom-study-broken"
+
+
+def micro_config() -> StudyConfig:
+    """Two scales of one network: enough for a fused model in both modes."""
+    config = phantom_study(MICRO)
+    row = replace(config.networks[0], mpp=(1.0, 0.5))
+    return replace(
+        config,
+        tiles=replace(config.tiles, mpp=(Mpp(1.0), Mpp(0.5))),
+        networks=(row,),
+        ensembles=EnsembleSection(multi=(MultiModel(name="MultiV1", network=row.name, mpp=(1.0, 0.5)),)),
+        examples=ExamplesSection(slides=1, cam_tiles=1, previews=False),
+    )
+
+
+def command(config: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "sarcoscope", "study", "run", str(config), *more]
+
+
+def run(config: Path, *more: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(config, *more), capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
+    )
+
+
+def told(done: subprocess.CompletedProcess[str]) -> Any:
+    """What it printed as JSON."""
+    return json.loads(done.stdout)
+
+
+def numbers(out: Path) -> Any:
+    """An evaluation without what differs by time and place."""
+    evaluation = read_evaluation(out / "study" / "evaluation" / "evaluation.json")
+    models = tuple(replace(model, bundle_sha256="") for model in evaluation.models)  # when a bundle was made is in it
+    return replace(evaluation, models=models, provenance={})
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A painted cohort with its study.yaml, nothing done yet; one slide of the manifest is no slide."""
+    out = tmp_path_factory.mktemp("study")
+    write_study_config(out / "study.yaml", micro_config())
+    make_phantom_study(out, MICRO)
+    (out / "painted" / "broken.svs").write_bytes(b"II*\x00" + bytes(100))
+    manifest = out / "manifest.csv"
+    with manifest.open("a", encoding="utf-8") as rows:
+        rows.write(f"{BROKEN},p,painted/broken.svs,LMS,batch1,,0.25,\n")
+    return out
+
+
+@pytest.fixture(scope="session")
+def finished(painted: Path) -> tuple[Path, Any]:
+    """The study done, with what the command printed."""
+    done = run(painted / "study.yaml", "--json", "--workers", "2")
+    assert done.returncode == 1, done.stderr  # for the slide that is none
+    return painted, told(done)
+
+
+def copied(finished: tuple[Path, Any], tmp_path: Path) -> Path:
+    """The finished study in another folder, whose slides stay where they are."""
+    out = tmp_path / "moved"
+    shutil.copytree(finished[0] / "study", out / "study")
+    shutil.copy(finished[0] / "study.yaml", out / "study.yaml")
+    text = (finished[0] / "manifest.csv").read_text(encoding="utf-8")
+    (out / "manifest.csv").write_text(text.replace("painted/", f"{finished[0]}/painted/"), encoding="utf-8")
+    config = read_study_config(out / "study.yaml")
+    run_study(StudyAsk(config=config, until=StudyStage.SCREENING))
+    return out
+
+
+def test_a_study_goes_from_a_manifest_to_a_report_and_names_what_it_went_without(finished: tuple[Path, Any]) -> None:
+    out, printed = finished
+    assert printed["failed"] == {}
+    assert list(printed["failures"]) == ["check"]
+    assert list(printed["failures"]["check"]) == [BROKEN]
+    study = out / "study"
+    assert (study / "report" / "index.html").is_file()
+    assert (study / "report" / "report.pdf").read_bytes().startswith(b"%PDF")
+    record = read_study_record(study)
+    assert record.synthetic
+    assert {one.stage for one in record.stages} == set(StudyStage)
+    assert all(one.state == "done" and one.seconds is not None for one in record.stages)
+    evaluation = read_evaluation(study / "evaluation" / "evaluation.json")
+    assert evaluation.synthetic
+    names = {model.name for model in evaluation.models}
+    assert {"compact-20x", "Ensemble", "MultiV1", "MultiV1-concentric"} <= names
+    assert {str(one.part) for one in evaluation.decisions} >= {"validation", "test1", "test2"}
+
+
+def test_a_finished_study_has_nothing_to_do(finished: tuple[Path, Any]) -> None:
+    out, printed = finished
+    before = {path: path.stat().st_mtime_ns for path in (out / "study").rglob("*") if path.is_file()}
+    again = run(out / "study.yaml", "--json")
+    assert told(again)["done"] == []
+    assert told(again)["skipped"] == printed["done"]
+    assert again.returncode == 1  # the slide that is none is still none
+    assert {path: path.stat().st_mtime_ns for path in (out / "study").rglob("*") if path.is_file()} == before
+    assert run(out / "study.yaml", "--dry-run").stdout.splitlines()[-1] == "nothing to do"
+
+
+def test_a_changed_rule_makes_bundles_stale_and_nothing_before_them(finished: tuple[Path, Any]) -> None:
+    config = read_study_config(finished[0] / "study.yaml")
+    assert config.rules.refine is not None
+    rules = replace(config.rules, refine=replace(config.rules.refine, fraction=0.1))
+    planned, _ = plan_study(StudyAsk(config=replace(config, rules=rules)))
+    by_name = {one.step.name: one for one in planned}
+    assert by_name["bundle Ensemble"].standing is Standing.STALE
+    assert by_name["bundle Ensemble"].why == ("config rules.refine.fraction 0.05 -> 0.1",)
+    assert by_name["evaluate"].standing is Standing.DEPENDS
+    assert {by_name[name].standing for name in ("tiles", "train compact-20x", "search")} == {Standing.DONE}
+
+
+def test_a_split_that_was_edited_by_hand_is_told_and_kept(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    out = copied(finished, tmp_path)
+    config = read_study_config(out / "study.yaml")
+    split = out / "study" / "split.csv"
+    rows = split.read_text(encoding="utf-8").splitlines()
+    moved = next(place for place, row in enumerate(rows) if row.endswith(",test1"))
+    rows[moved] = rows[moved].removesuffix("test1") + "train"
+    split.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    planned = {one.step.name: one for one in plan_study(StudyAsk(config=config))[0]}
+    assert planned["split"].standing is Standing.DONE
+    assert planned["leakage"].why == ("split changed",)
+    other = replace(config, split=replace(config.split, seed=1))
+    summary = run_study(StudyAsk(config=other, until=StudyStage.SPLIT))
+    assert "was edited" in summary.failed["split"]
+    assert "move it away" in summary.failed["split"]
+    assert split.read_text(encoding="utf-8").splitlines() == rows
+
+
+def test_one_slide_more_in_the_manifest_is_cut_and_the_others_stay(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    out = copied(finished, tmp_path)
+    config = read_study_config(out / "study.yaml")
+    manifest = out / "manifest.csv"
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    gone = next(line for line in lines if "b2-ups" in line)
+    manifest.write_text("\n".join(line for line in lines if line != gone) + "\n", encoding="utf-8")
+    slide = gone.split(",")[0]
+    kept = out / "study" / "tiles" / "phantom-study-b2-lms-01.parquet"
+    before = kept.stat().st_mtime_ns
+    planned = {one.step.name: one for one in plan_study(StudyAsk(config=config))[0]}
+    assert planned["check"].why == ("manifest changed", f"slide {slide} gone")
+    (out / "study" / "split.csv").unlink()
+    run_study(StudyAsk(config=config, until=StudyStage.TILE))
+    assert not (out / "study" / "tiles" / f"{slide}.parquet").exists()
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_from_finished_members_a_study_needs_no_torch(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    out = copied(finished, tmp_path)
+    for name in ("bundles", "evaluation", "predictions", "report", "cam", "ensembles"):
+        shutil.rmtree(out / "study" / name)
+    without = "import sys; sys.modules['torch'] = None; from sarcoscope.cli.main import main; main()"
+    asked = ["study", "run", str(out / "study.yaml"), "--json"]
+    done = subprocess.run([sys.executable, "-c", without, *asked], capture_output=True, text=True, check=False)
+    assert told(done)["failed"] == {}, done.stderr
+    assert "train compact-20x" in told(done)["skipped"]
+    assert numbers(out) == numbers(finished[0])
+
+
+def test_without_torch_and_without_members_it_is_one_line(painted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    config = replace(read_study_config(painted / "study.yaml"), out=str(out / "study"))
+    write_study_config(out / "study.yaml", config)
+    without = "import sys; sys.modules['torch'] = None; from sarcoscope.cli.main import main; main()"
+    asked = ["study", "run", str(out / "study.yaml"), "--until", "train"]
+    done = subprocess.run([sys.executable, "-c", without, *asked], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "error: training needs torch; in a checkout: pip install '.[train]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def killed(config: Path, when: Callable[[], bool]) -> None:
+    """Run it until `when`, then end it by force, with the processes that it started."""
+    process = subprocess.Popen(
+        command(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while process.poll() is None and not when():
+        time.sleep(0.02)
+    assert process.poll() is None, "it ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_study_that_is_killed_again_and_again_comes_to_the_same_numbers(
+    finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    config = replace(
+        read_study_config(finished[0] / "study.yaml"),
+        out=str(out / "study"),
+        examples=ExamplesSection(slides=0, cam_tiles=0),
+    )
+    write_study_config(out / "study.yaml", config)
+    study = out / "study"
+    killed(out / "study.yaml", lambda: len(list((study / "tiles").glob("*.parquet"))) > 2)
+    indexed = {path.name: path.stat().st_mtime_ns for path in (study / "tiles").glob("*.parquet")}
+    killed(out / "study.yaml", (study / "members" / "compact-10x" / "history.csv").exists)
+    assert {name: (study / "tiles" / name).stat().st_mtime_ns for name in indexed} == indexed
+    killed(out / "study.yaml", (study / "predictions").exists)
+    done = run(out / "study.yaml", "--json")
+    assert told(done)["failed"] == {}, done.stderr
+    assert numbers(out) == numbers(finished[0])
+
+
+def test_two_runs_at_once_are_refused(finished: tuple[Path, Any]) -> None:
+    lock = finished[0] / "study" / ".study.lock"
+    with lock.open("a+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run(finished[0] / "study.yaml")
+    assert done.returncode == 2
+    assert "another run is at work on" in done.stderr
+
+
+def test_the_paper_s_settings_come_back_from_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    write_study_config(path, paper_study())
+    read = read_study_config(path)
+    assert read == replace(paper_study(), manifest=str(tmp_path / "manifest.csv"), out=str(tmp_path / "study"))
+
+
+def test_the_phantom_cohort_has_two_batches_and_patients_of_two_slides() -> None:
+    for size, count in ((FULL, sum(FULL.first + FULL.second)), (TINY, sum(TINY.first + TINY.second))):
+        slides = phantom_slides(size)
+        assert len({one.slide_id for one in slides}) == len(slides) == count
+        assert {one.batch for one in slides} == {1, 2}
+        patients = patients_of([(one.slide_id, one.label, str(one.batch)) for one in slides])
+        assert 0 < len(set(patients.values())) < len(slides)
+        of_patient: dict[str, set[tuple[str, int]]] = {}
+        for one in slides:
+            of_patient.setdefault(patients[one.slide_id], set()).add((one.label, one.batch))
+        assert all(len(found) == 1 for found in of_patient.values())
+    five = patients_of([(f"s{number}", "LMS", "batch1") for number in range(7)])
+    assert [name[-2:] for name in five.values()] == ["01", "01", "02", "03", "04", "05", "05"]
