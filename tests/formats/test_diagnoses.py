@@ -1,24 +1,30 @@
 """diagnosis.json: what it says of certainty, and that last year's files are still read."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sarcoscope.core.errors import ArtifactError
+from sarcoscope.core.geometry import Box, Mpp, Size
+from sarcoscope.core.slide import Level, Scale, SlideInfo
+from sarcoscope.core.tile import Tile
 from sarcoscope.diagnosis.calibration import Calibration, Conformal, Distance, Regression
 from sarcoscope.diagnosis.rules import AncillaryTest, ComponentRule, RefineRule, SlideRules
+from sarcoscope.diagnosis.verdict import diagnose_tiles
 from sarcoscope.formats.bundle import BundleManifest, BundleMember, Fusion
 from sarcoscope.formats.diagnoses import (
     AncillaryRecord,
     LikenessRecord,
     SetRecord,
+    make_record,
     read_diagnosis,
     write_diagnosis,
 )
-from tests.reports.builder import FAR, calibration, make_slide
+from tests.reports.builder import CODES, FAR, bundle, calibration, make_slide
 from tests.test_docs import named
 
 SINCE_2 = ("other_ways", "set", "likeness", "why_not")
@@ -77,3 +83,29 @@ def test_keys_of_sets_likeness_and_bundles_are_documented() -> None:
     keys = {name for record in records for name in record.model_fields}
     keys |= {field.name for noun in nouns for field in fields(noun)}
     assert keys <= named("docs/files.md")
+
+
+def test_a_test_is_listed_for_the_classes_of_the_set_that_it_separates() -> None:
+    fish = AncillaryTest(between=("DDLPS", "UPS", "LMS"), test="FISH", source="WHO")
+    same = AncillaryTest(
+        between=("DDLPS", "WDLPS"), test="FISH", source="WHO"
+    )  # one class of the set: nothing to decide
+    rules = SlideRules(ancillary=(fish, same))
+    values = np.tile([0.5, 0.0, 0.0, 0.5, 0.0], (30, 1))
+    cells = [Tile(row=0, column=at, box=Box(at, 0, 1, 1), tissue=1.0) for at in range(30)]
+    fitted = calibration(0.8)
+    made = bundle(fitted)
+    made = replace(made, manifest=made.manifest.model_copy(update={"rules": rules}))
+    size = Size(30, 1)
+    info = SlideInfo(vendor="flat", size=size, levels=(Level(size=size, downsample=1.0),), scale=None)
+    record = make_record(
+        diagnose_tiles("one", values, CODES, rules, fitted),
+        cells,
+        info=info,
+        scale=Scale(mpp=Mpp(0.5), source="test"),
+        bundle=made,
+        provenance={},
+    )
+    assert record.set is not None
+    assert record.set.classes == ["DDLPS", "UPS"]
+    assert [(one.test, one.between) for one in record.set.tests] == [("FISH", ["DDLPS", "UPS"])]
