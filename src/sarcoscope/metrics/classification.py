@@ -234,6 +234,12 @@ def check_rows(labels: Labels, probabilities: Probabilities) -> None:
         raise InputError(f"probabilities that sum to {sums[np.argmax(np.abs(sums - 1))]:.4g}", "give rows of sum 1")
 
 
+def check_classes(probabilities: Probabilities, classes: Sequence[str]) -> None:
+    """Raise InputError unless there is a column for each class."""
+    if probabilities.shape[1] != len(classes):
+        raise InputError(f"probabilities of {probabilities.shape[1]} classes", f"give those of {len(classes)}")
+
+
 def check_labels(labels: Labels, classes: int) -> None:
     """Raise InputError unless labels are whole numbers from 0 to below the number of classes."""
     if not np.issubdtype(labels.dtype, np.integer):

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sarcoscope.core.cohort import Part
-from sarcoscope.core.errors import InputError
 from sarcoscope.core.evaluation import Bin, Estimate, PatchResult, Reliability
 from sarcoscope.metrics import cells
 from sarcoscope.metrics.areas import areas
@@ -18,6 +17,7 @@ from sarcoscope.metrics.classification import (
     Groups,
     Labels,
     Probabilities,
+    check_classes,
     check_rows,
     confidences,
 )
@@ -61,40 +61,35 @@ def patch_result(
         model: its name.
         part: of the split.
         labels: (N,) class indices.
-        probabilities: (N, C), fused, at temperature 1.
+        probabilities: (N, C), fused, at temperature 1; areas and all but `after` are of these.
         units: (N,) patient, or slide where it is not known, of each tile: what is drawn anew for intervals.
         classes: C codes.
         slides: (N,) slide of each tile.
         patients_known: whether `units` are patients.
         pooled: classes whose tiles were dealt out one by one.
-        temperature: at which reliability is told beside that at 1; areas and all else are those at 1.
-        draws: of the bootstrap; all numbers of one call are of the same draws.
+        temperature: that `after` is at.
+        draws: of the bootstrap, the same ones for all numbers.
         rng: draws the units.
 
     An interval is the 2.5th to 97.5th percentile; a draw in which a number has no value is left out of it. There is
     none of a single unit: of a class's accuracy where all its tiles are of one unit, and of its area where all its
     tiles are, or all others. Raises InputError for arrays that do not fit.
     """
-    check_rows(labels, probabilities)
+    check_classes(probabilities, classes)
     check_columns(len(labels), units=units, slides=slides)
-    if probabilities.shape[1] != len(classes):
-        raise InputError(f"probabilities of {probabilities.shape[1]} classes", f"give those of {len(classes)}")
-    at, count = numbered(units)
-    tiles = _Tiles(labels, np.asarray(probabilities, np.float64), at, drawn_units(count, draws, rng))
-    apart = [code in pooled for code in classes]
-    counted = tiles.cells()
-    each, areas_of = cells.recalls(counted), over_draws(areas(labels, tiles.probabilities, at, count), tiles.drawn)
+    tiles = _gathered(labels, probabilities, units, draws, rng)
+    counted, areas_of = tiles.cells(), tiles.areas()
     mine = [labels == index for index in range(len(classes))]
     return PatchResult(
         model=model,
         part=part,
         tiles=len(labels),
         slides=len(np.unique(np.asarray(slides))),
-        patients=count if patients_known else None,
-        per_class={code: tiles.estimate(each[:, at], mine[at]) for at, code in enumerate(classes)},
+        patients=tiles.units if patients_known else None,
+        per_class={code: tiles.estimate(cells.recalls(counted)[:, at], mine[at]) for at, code in enumerate(classes)},
         auc={code: tiles.estimate_area(areas_of[:, at], mine[at]) for at, code in enumerate(classes)},
         overall=tiles.estimate(cells.overall(counted)),
-        without_pooled=_without(tiles, counted, apart) if any(apart) else None,
+        without_pooled=_without(tiles, counted, [code in pooled for code in classes]),
         balanced_accuracy=tiles.estimate(cells.balanced_accuracy(counted)),
         macro_f1=tiles.estimate(cells.macro_f1(counted)),
         kappa=tiles.estimate(cells.kappa(counted)),
@@ -116,17 +111,26 @@ class _Tiles:
     """(N,) unit of each tile."""
     drawn: Drawn
 
+    @property
+    def units(self) -> int:
+        """U."""
+        return int(self.drawn.shape[1])
+
+    def areas(self) -> Values:
+        """(1 + draws, C) areas of each class against the others."""
+        return over_draws(areas(self.labels, self.probabilities, self.at, self.units), self.drawn)
+
     def cells(self) -> cells.Cells:
         """(1 + draws, C, C) confusion matrices."""
-        classes, units = self.probabilities.shape[1], self.drawn.shape[1]
+        classes = self.probabilities.shape[1]
         flat = self.labels.astype(np.intp) * classes + np.argmax(self.probabilities, axis=1)
-        counts = unit_counts(self.at, units, flat, classes * classes)
+        counts = unit_counts(self.at, self.units, flat, classes * classes)
         return over_draws(lambda weights: weights @ counts, self.drawn).reshape(-1, classes, classes)
 
     def estimate(self, values: Values, among: npt.NDArray[np.bool_] | None = None, *, varies: bool = True) -> Estimate:
         """Of a number that rests on all tiles, or on those `among` them."""
         if among is None:
-            return estimate(values, n=len(self.labels), units=self.drawn.shape[1], varies=varies)
+            return estimate(values, n=len(self.labels), units=self.units, varies=varies)
         return estimate(values, n=int(among.sum()), units=_distinct(self.at[among]), varies=varies)
 
     def estimate_area(self, values: Values, mine: npt.NDArray[np.bool_]) -> Estimate:
@@ -135,8 +139,18 @@ class _Tiles:
         return self.estimate(values, varies=fewest > 1)
 
 
-def _without(tiles: _Tiles, counted: cells.Cells, apart: Sequence[bool]) -> Estimate:
-    """Overall without the tiles whose true class is set `apart`; what is called so stays wrong."""
+def _gathered(
+    labels: Labels, probabilities: Probabilities, units: Groups, draws: int, rng: np.random.Generator
+) -> _Tiles:
+    check_rows(labels, probabilities)
+    at, count = numbered(units)
+    return _Tiles(labels, np.asarray(probabilities, np.float64), at, drawn_units(count, draws, rng))
+
+
+def _without(tiles: _Tiles, counted: cells.Cells, apart: Sequence[bool]) -> Estimate | None:
+    """Overall without the tiles whose true class is set `apart`; what is called so stays wrong. None where none is."""
+    if not any(apart):
+        return None
     rest = np.where(np.array(apart)[:, None], 0, counted)
     return tiles.estimate(cells.overall(rest), ~np.array(apart)[tiles.labels])
 
@@ -153,7 +167,7 @@ def _reliability(tiles: _Tiles) -> Reliability:
     gaps = np.zeros((len(labels), CALIBRATION_BINS))
     gaps[np.arange(len(labels)), at] = right - sure
     columns = np.column_stack([np.ones(len(labels)), losses, gaps])
-    summed = unit_sums(tiles.at, tiles.drawn.shape[1], columns)
+    summed = unit_sums(tiles.at, tiles.units, columns)
 
     def statistic(weights: Weights) -> Values:
         n, loss, *gap = (weights @ summed).T

@@ -10,7 +10,7 @@ from sarcoscope.core.errors import InputError
 from sarcoscope.core.evaluation import Estimate, SubsetResult
 from sarcoscope.metrics import cells
 from sarcoscope.metrics.areas import areas
-from sarcoscope.metrics.classification import FLOOR, Groups, Labels, Probabilities, check_rows
+from sarcoscope.metrics.classification import FLOOR, Groups, Labels, Probabilities, check_classes, check_rows
 from sarcoscope.metrics.units import (
     Values,
     Weights,
@@ -101,8 +101,7 @@ def rank_subsets(
 
 def _checked(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> Probabilities:
     check_rows(labels, probabilities)
-    if probabilities.shape[1] != len(classes):
-        raise InputError(f"probabilities of {probabilities.shape[1]} classes", f"give those of {len(classes)}")
+    check_classes(probabilities, classes)
     return probabilities
 
 
