@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.optimize import minimize
 
 from sarcoscope.core.errors import InputError
 from sarcoscope.diagnosis.fusion import RULES, check_fusion, fit_weights, fuse, fuse_product, fuse_vote, softmax

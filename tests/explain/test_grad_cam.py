@@ -9,7 +9,7 @@ import pytest
 import torch
 from pytorch_grad_cam import GradCAM  # type: ignore[import-untyped]
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # type: ignore[import-untyped]
-from scipy.stats import spearmanr  # type: ignore[import-untyped]
+from scipy.stats import spearmanr
 from torch import nn
 
 from sarcoscope.core.geometry import Rgb, Size

@@ -155,7 +155,7 @@ def _seen(bundle: Bundle, slides: list[SlideTiles], temperature: float) -> _Slid
 def _conformal(seen: _Slides, bundle: Bundle, level: float) -> Conformal | _Unfit:
     if not seen.names:
         return f"no validation slide of a scored class with at least {bundle.manifest.rules.minimum_tiles} tiles"
-    return fit_conformal(seen.means, seen.labels, bundle.codes, level)
+    return fit_conformal(seen.means, seen.labels, bundle.codes, level, unscored=bundle.manifest.rules.unscored)
 
 
 def _regression(seen: _Slides, classes: tuple[str, ...]) -> Regression | _Unfit:
