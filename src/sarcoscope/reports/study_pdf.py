@@ -100,7 +100,7 @@ def _words(text: str) -> str:
     return escape(drawable(text))
 
 
-class _Document(BaseDocTemplate):  # type: ignore[misc]
+class _Document(BaseDocTemplate):  # type: ignore[misc]  # reportlab has no types  # type: ignore[misc]
     """Pages with the notice, a page number, bookmarks and a list of contents."""
 
     def __init__(self, file: BytesIO, report: StudyReport) -> None:
@@ -158,7 +158,7 @@ class _Document(BaseDocTemplate):  # type: ignore[misc]
         self._last = self.page
 
 
-class _SectionTitle(Paragraph):  # type: ignore[misc]
+class _SectionTitle(Paragraph):  # type: ignore[misc]  # reportlab has no types  # type: ignore[misc]
     """A section's heading with its anchor."""
 
     def __init__(self, section: Section) -> None:
