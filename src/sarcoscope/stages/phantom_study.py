@@ -61,6 +61,8 @@ class PhantomStudySize:
     """Of the networks at the base scale."""
     draws: int
     """Of the bootstrap."""
+    other: str = "mobilenetv3_small_050"
+    """The second network, at the base scale alone."""
 
 
 FULL: Final = PhantomStudySize(
@@ -84,6 +86,7 @@ TINY: Final = PhantomStudySize(
     length=LengthConfig(epochs=2, epoch_tiles=240, batch=24),
     seeds=(0,),
     draws=200,
+    other="compact",
 )
 
 
@@ -169,8 +172,8 @@ def phantom_study(size: PhantomStudySize = FULL) -> StudyConfig:
                 seeds=size.seeds,
             ),
             StudyNetwork(
-                name="mobilenetv3",
-                network=NetworkConfig(name="mobilenetv3_small_050", weights=NO_WEIGHTS),
+                name="other",
+                network=NetworkConfig(name=size.other, weights=NO_WEIGHTS, dropout=0.4),
                 seeds=size.seeds,
             ),
         ),

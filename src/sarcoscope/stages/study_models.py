@@ -87,6 +87,17 @@ def members_of(study: Study, model: StudyModel) -> list[str]:
     return list(read_search(_search_path(study)).ranked[0].members)
 
 
+def evaluated(study: Study) -> list[str]:
+    """Names of the bundles in the tables: of two of the same members the later one alone. ArtifactError."""
+    found: dict[tuple[str, ...], str] = {}
+    for model in models_of(study):
+        members = members_of(study, model)
+        key = tuple(members) if len(members) == 1 else (model.mode, *members)
+        found.pop(key, None)
+        found[key] = model.name
+    return list(found.values())
+
+
 def _best(study: Study, network: str, mpp: float) -> str:
     """The member of a network and scale that is best on validation tiles; of equal ones the first by name."""
     metric = study.config.ensembles.metric
@@ -135,8 +146,8 @@ def model_steps(study: Study) -> list[Step]:
         stage=StudyStage.EVALUATE,
         after=tuple(f"bundle {name}" for name in names),
         settings=draws,
-        reads=lambda: {**tiles_reads(out), **cohort_reads(out), **bundles_reads(out, names)},
-        does=lambda _before, hears: _evaluate(study, names, hears),
+        reads=lambda: {**tiles_reads(out), **cohort_reads(out), **bundles_reads(out, evaluated(study))},
+        does=lambda _before, hears: _evaluate(study, evaluated(study), hears),
         size=lambda: float((len(cohort_reads(out)) - 1) * len(names)),
     )
     return [search, *(_bundle_step(study, model) for model in models), evaluation]

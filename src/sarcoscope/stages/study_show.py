@@ -22,7 +22,7 @@ from sarcoscope.stages.jobs import jobs_from_manifest, safe_id, truths_from_mani
 from sarcoscope.stages.study_cohort import Study
 from sarcoscope.stages.study_inputs import BUNDLES, MEMBERS, bundles_reads, content, read_check, tiles_reads
 from sarcoscope.stages.study_listen import DiagnoseHears, PassHears, StudyListener
-from sarcoscope.stages.study_models import evaluation_path, evaluation_reads, models_of
+from sarcoscope.stages.study_models import evaluated, evaluation_path, evaluation_reads, models_of
 from sarcoscope.stages.study_plan import Done, Step
 from sarcoscope.stages.study_record import STAGES_FILE
 from sarcoscope.stages.study_train import step_name, trainings
@@ -70,7 +70,7 @@ def show_steps(study: Study) -> list[Step]:
 
 def shown_model(study: Study, evaluation: Evaluation) -> str:
     """Whose maps are drawn: the one asked for, else the best on validation tiles. InputError where it is not there."""
-    names = [model.name for model in models_of(study)]
+    names = evaluated(study)
     asked = study.config.examples.model
     if asked:
         if asked not in names:
