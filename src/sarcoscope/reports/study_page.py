@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-from sarcoscope import __version__
 from sarcoscope.formats.atomic import write_bytes, write_text
 from sarcoscope.reports.pages import data_uri, render
 from sarcoscope.reports.study_artifacts import StudyArtifacts
@@ -53,8 +52,7 @@ def make_report(facts: StudyFacts) -> StudyReport:
         lead=f"{codes}: {plural(len(evaluation.models), 'model')} on tiles and on whole slides.",
         sections=found,
         tables=study_tables(evaluation, facts.searches, published=study.published),
-        made=f"Evaluation {evaluation.name}, {evaluation.draws:,} draws, seed {evaluation.seed}; sarcoscope "
-        f"{__version__}",
+        made=f"Evaluation {evaluation.name}, {evaluation.draws:,} draws, seed {evaluation.seed}",
     )
 
 

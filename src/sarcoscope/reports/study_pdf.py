@@ -34,6 +34,7 @@ from reportlab.platypus import Table as Grid
 from reportlab.platypus.tableofcontents import TableOfContents
 from typing_extensions import override
 
+from sarcoscope import __version__
 from sarcoscope.reports.study_blocks import (
     Block,
     Cards,
@@ -114,7 +115,7 @@ class _Document(BaseDocTemplate):  # type: ignore[misc]  # reportlab has no type
             title=drawable(report.title),
             author="sarcoscope",
             subject=drawable(f"{_NOT_CLINICAL} {' '.join(report.notices)}"),
-            creator=drawable(report.made),
+            creator=f"sarcoscope {__version__}",
             invariant=1,
         )
         self._report = report
@@ -185,7 +186,10 @@ def _story(report: StudyReport) -> list[Flowable]:
             story += [CondPageBreak(80 * mm), Paragraph("Contents", _HEADING), contents]
     story += [
         Spacer(1, 8),
-        Paragraph(f"{_words(report.made)}. All numbers lie as CSV in tables/ beside this file.", _HINT),
+        Paragraph(
+            f"{_words(report.made)}; sarcoscope {__version__}. All numbers lie as CSV in tables/ beside this file.",
+            _HINT,
+        ),
     ]
     return story
 
