@@ -319,3 +319,5 @@ class Search:
     level_with_best: int
     """How many cannot be told from the best: their difference's interval holds 0, or there is no interval. The best
     itself counts."""
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    """By which members, of which split; JSON values."""
