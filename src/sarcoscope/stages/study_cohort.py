@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -9,18 +10,20 @@ from typing import Final
 import polars as pl
 
 from sarcoscope.cohort.leakage import LeakKind
-from sarcoscope.core.cohort import Severity
-from sarcoscope.core.errors import ArtifactError, InputError
+from sarcoscope.core.cohort import CohortSlide, Part, Severity
+from sarcoscope.core.errors import ArtifactError, InputError, SlideError
+from sarcoscope.core.screening import TileKey
 from sarcoscope.core.study import StudyStage
 from sarcoscope.formats.atomic import as_json, write_json
-from sarcoscope.formats.manifest import COHORT_FILE, write_manifest
+from sarcoscope.formats.manifest import COHORT_FILE, read_cohort, write_manifest
 from sarcoscope.formats.screening import SCREENING_NAME, read_decisions
-from sarcoscope.formats.split import RECORD_FILE, SPLIT_FILE
+from sarcoscope.formats.split import RECORD_FILE, SPLIT_FILE, read_split
 from sarcoscope.formats.tile_index import read_cohort_tiles
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.cohort_check import CohortReport, check_cohort
 from sarcoscope.stages.cohort_leakage import LEAKAGE_FILE, check_leakage
 from sarcoscope.stages.cohort_split import SplitAsk, SplitResult, split_run
+from sarcoscope.stages.jobs import safe_id
 from sarcoscope.stages.study_config import StudyConfig, flat
 from sarcoscope.stages.study_inputs import (
     CHECK_FILE,
@@ -29,7 +32,6 @@ from sarcoscope.stages.study_inputs import (
     content,
     manifest_reads,
     read_check,
-    screening_reads,
     tiles_reads,
 )
 from sarcoscope.stages.study_listen import StudyListener, TileHears
@@ -37,6 +39,9 @@ from sarcoscope.stages.study_plan import Done, Step
 from sarcoscope.stages.study_probe import tile_seconds
 from sarcoscope.stages.study_record import StepRecord
 from sarcoscope.stages.tile import RUN_FILE, TileConfig, TileSummary, problem_line, tile
+from sarcoscope.stages.tile_one import index_path
+from sarcoscope.stages.tile_preview import FOLDER as PREVIEW
+from sarcoscope.stages.tile_preview import PreviewJob, draw_sheets, preview_slide
 from sarcoscope.stages.tile_sets import rejections
 
 _SHOWN: Final = 5
@@ -85,7 +90,7 @@ def cohort_steps(study: Study) -> list[Step]:
             name="tiles",
             stage=StudyStage.TILE,
             after=("check", "split"),
-            settings={**known, **flat(config.tiles, "tiles"), "examples.previews": config.examples.previews},
+            settings={**known, **flat(config.tiles, "tiles")},
             reads=lambda: cohort_reads(out),
             does=lambda _before, hears: _tile(study, hears),
             size=lambda: float(read_check(out)["area_px"]),
@@ -102,9 +107,10 @@ def cohort_steps(study: Study) -> list[Step]:
         Step(
             name="screening",
             stage=StudyStage.SCREENING,
-            after=("tiles",),
-            reads=lambda: {**tiles_reads(out), **screening_reads(out)},
-            does=lambda _before, _hears: _screening(out),
+            after=("split", "tiles"),
+            settings={"examples.previews": config.examples.previews},
+            reads=lambda: tiles_reads(out),
+            does=lambda _before, hears: _screening(study, hears),
         ),
     ]
 
@@ -205,7 +211,6 @@ def _tile(study: Study, hears: StudyListener) -> Done:
         cut=config.tiles,
         classes=config.classes,
         mixed_patients=config.split.mixed_patients,
-        preview=config.examples.previews,
         workers=study.workers,
     )
     summary = tile(study.out / MANIFEST_FILE, asked, TileHears(hears))
@@ -251,15 +256,52 @@ def _leakage(study: Study, hears: StudyListener) -> Done:
     return Done(wrote={LEAKAGE_FILE: ""}, notes=tuple(notes), units=float(report.tiles))
 
 
-def _screening(out: Path) -> Done:
-    """Count what readers decided; nobody has to have."""
+def _screening(study: Study, hears: StudyListener) -> Done:
+    """Count what readers decided, nobody has to have; then draw what is left."""
+    out = study.out
     tiles = read_cohort_tiles(out).filter(pl.col("dropped").is_null())
     decisions = read_decisions(out / SCREENING_NAME)
-    if not decisions:
-        return Done(notes=(f"no reader has looked at the tiles (sarcoscope screen {out}): all that are kept count",))
     rejected, others = rejections(out, tiles)
-    readers = len({one.reader for one in decisions})
-    notes = [f"{len(rejected):,} of {tiles.height:,} tiles rejected by {plural(readers, 'reader')}"]
+    notes = [f"no reader has looked at the tiles (sarcoscope screen {out}): all that are kept count"]
+    if decisions:
+        readers = plural(len({one.reader for one in decisions}), "reader")
+        notes = [f"{len(rejected):,} of {tiles.height:,} tiles rejected by {readers}"]
     if others:
         notes.append(f"{others:,} decisions are about tiles that are gone or lie elsewhere since: they do not count")
-    return Done(notes=tuple(notes))
+    failures = _previews(out, rejected, hears) if study.config.examples.previews else {}
+    return Done(notes=tuple(notes), failures=failures, units=1.0)
+
+
+def _previews(out: Path, rejected: frozenset[TileKey], hears: StudyListener) -> dict[str, str]:
+    """Draw sample tiles of each class, and of each class one slide with what was cut of it; those that fail."""
+    cut = [one for one in read_cohort(out) if index_path(out, one.slide).exists()]
+    parts = read_split(out).parts
+    pooled = frozenset(slide for slide, part in parts.items() if part is Part.POOLED)
+    hears.working("drawing sample tiles", 0, None)
+    failures = {slide: str(error) for slide, error in draw_sheets(out, cut, rejected, pooled).items()}
+    for one in first_of_each_class(cut):
+        own = frozenset(tile for slide, tile in rejected if slide == one.slide)
+        try:
+            preview_slide(PreviewJob(slide=one, run=out, rejected=own), lambda _planned, _done: None)
+        except SlideError as error:
+            failures[one.slide] = str(error)
+    return failures
+
+
+def first_of_each_class(cut: Sequence[CohortSlide]) -> list[CohortSlide]:
+    """The first of each class by name."""
+    first: dict[str, CohortSlide] = {}
+    for one in sorted(cut, key=lambda slide: slide.slide):
+        first.setdefault(one.label or "", one)
+    return [first[label] for label in sorted(first)]
+
+
+def preview_pictures(study: Study) -> list[Path]:
+    """What was drawn, at the base scale: sample tiles of each class, then the slides."""
+    scale, out = f"{study.config.base_mpp:g}um.png", study.out
+    if not (study.config.examples.previews and (out / COHORT_FILE).is_file()):
+        return []
+    slides = read_cohort(out)
+    sheets = sorted((out / PREVIEW).glob(f"class-*_{scale}"))
+    drawn = [out / PREVIEW / f"{safe_id(one.slide)}_{scale}" for one in first_of_each_class(slides)]
+    return [*sheets, *(path for path in drawn if path.is_file())]

@@ -19,14 +19,13 @@ from sarcoscope.stages.diagnose import DiagnoseConfig, diagnose
 from sarcoscope.stages.ensemble_search import ENSEMBLES_FOLDER
 from sarcoscope.stages.explain import ExplainAsk, explain
 from sarcoscope.stages.jobs import jobs_from_manifest, safe_id, truths_from_manifest
-from sarcoscope.stages.study_cohort import Study
+from sarcoscope.stages.study_cohort import Study, preview_pictures
 from sarcoscope.stages.study_inputs import BUNDLES, MEMBERS, bundles_reads, content, read_check, tiles_reads
 from sarcoscope.stages.study_listen import DiagnoseHears, PassHears, StudyListener
 from sarcoscope.stages.study_models import evaluated, evaluation_path, evaluation_reads, models_of
 from sarcoscope.stages.study_plan import Done, Step
 from sarcoscope.stages.study_record import STAGES_FILE
 from sarcoscope.stages.study_train import step_name, trainings
-from sarcoscope.stages.tile_preview import FOLDER as PREVIEW
 
 SLIDES: Final = "slides"
 CAM: Final = "cam"
@@ -205,7 +204,6 @@ def artifacts(study: Study) -> StudyArtifacts:
     drawn = sorted((out / SLIDES).glob("*/diagnosis.json"))
     names = [name for one in trainings(study) for name in one.members]
     curves = {name: out / MEMBERS / name / "curves.png" for name in names}
-    previews = sorted((out / PREVIEW).glob("*.png")) + sorted((out / PREVIEW).glob("*.jpg"))
     return StudyArtifacts(
         out=out,
         title=study.config.title,
@@ -214,7 +212,7 @@ def artifacts(study: Study) -> StudyArtifacts:
         cam=_there([out / CAM / network.name / "cam.json" for network in study.config.networks]),
         curves={name: path for name, path in curves.items() if path.is_file()},
         slides={path.parent.name: path.parent for path in drawn},
-        tiles_preview=tuple(previews),
+        tiles_preview=tuple(preview_pictures(study)),
         stages=out / STAGES_FILE,
         published=study.config.published,
         run=out,
