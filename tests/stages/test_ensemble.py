@@ -109,9 +109,9 @@ def test_it_is_fitted_on_the_validation_slides_that_can_be_read_and_on_no_others
     assert calibration.regression is not None
     assert calibration.regression.slides == 8
     assert calibration.conformal is not None
-    assert calibration.conformal.slides == {"DDLPS": 3, "LMS": 0, "MPNST": 0, "UPS": 3, "WDLPS": 2}
+    assert calibration.conformal.slides == {"DDLPS": 3, "LMS": 0, "UPS": 3, "WDLPS": 2}  # MPNST is not scored
     assert calibration.distance is not None
-    assert calibration.distance.member == "no-ups"
+    assert calibration.distance.member == "sees-all"  # which has all the weight
     assert len(calibration.distance.scores) == 8
     reference = shared.reference()
     assert reference is not None

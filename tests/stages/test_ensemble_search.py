@@ -18,6 +18,7 @@ from sarcoscope.core.errors import InputError
 from sarcoscope.core.evaluation import Search
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.formats.evaluation import read_search
+from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.manifest import read_cohort, write_cohort
 from sarcoscope.formats.split import SPLIT_FILE
 from sarcoscope.formats.tile_index import read_cohort_tiles
@@ -186,6 +187,8 @@ def test_the_files_hold_what_was_found(copy: Path) -> None:
     assert [float(row["value"]) for row in rows] == [0.5, 0.5]
     assert [row["behind"] for row in rows] == ["", "0.0"]
     assert [row["level"] for row in rows] == ["yes", "yes"]
+    assert set(found.provenance) >= {"made", "version", "members", "split_sha256", "left_out"}
+    assert found.provenance["split_sha256"] == sha256_file(copy / SPLIT_FILE)
     assert search(copy, name="again", rule="weighted", most=1).ranked == found.ranked
 
 

@@ -215,10 +215,13 @@ def make_command(ask: SearchAsk, chosen: SubsetResult) -> str:
 
 def _table(found: Search, top: int) -> Table:
     title = _SYNTHETIC if found.synthetic else None
-    table = Table("rank", "members", title=title, title_style="bold", box=None)
-    table.add_column(found.metric.replace("_", "\n").replace("auc", "AUC").replace("f1", "F1"), justify="right")
-    table.add_column("95 %\ninterval", justify="right")
-    table.add_column("behind\nthe best", justify="right")
+    table = Table("rank", title=title, title_style="bold", box=None)
+    table.add_column("members", overflow="fold")
+    table.add_column(
+        found.metric.replace("_", "\n").replace("auc", "AUC").replace("f1", "F1"), justify="right", no_wrap=True
+    )
+    table.add_column("95 %\ninterval", justify="right", no_wrap=True)
+    table.add_column("behind\nthe best", justify="right", no_wrap=True)
     table.add_column("level with\nthe best")
     for rank, one in enumerate(found.ranked[:top], 1):
         behind = "-" if one.behind_best is None else f"{_number(one.behind_best.value)} ({_interval(one.behind_best)})"

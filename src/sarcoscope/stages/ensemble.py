@@ -109,7 +109,7 @@ def make_ensemble(ask: EnsembleAsk, listener: PassListener = SILENT) -> Bundle:
         listener=listener,
     )
     weights = fit_weights(*validation_tiles(table, draft.codes)) if ask.rule == WEIGHTED else ()
-    reference = _reference(ask, members, draft, listener)
+    reference = _reference(ask, members, members.reads_tiles(weights), listener)
     slides, failed = slide_tiles(
         ask.run,
         draft,
@@ -134,14 +134,13 @@ def make_ensemble(ask: EnsembleAsk, listener: PassListener = SILENT) -> Bundle:
     return _written(ask, members, weights, fitted, sorted({*table.failures, *failed}))
 
 
-def _reference(ask: EnsembleAsk, members: Fusible, draft: Bundle, listener: PassListener) -> _Reference:
-    name = members.reads_tiles
+def _reference(ask: EnsembleAsk, members: Fusible, name: str, listener: PassListener) -> _Reference:
     if not name:
         return _Reference(member="", features=None)
     try:
         found = train_features(
             ask.run,
-            draft,
+            members.lent(ask.rules),
             name,
             fold=members.fold,
             seed=ask.seed,

@@ -51,10 +51,14 @@ class Fusible:
         """Whether one was trained on phantoms."""
         return any(record.synthetic for record in self.records)
 
-    @property
-    def reads_tiles(self) -> str:
-        """The first member that is shown the bundle's own tiles; empty where there is none."""
-        return next((name for name, scale in zip(self.names, self.scales, strict=True) if scale is None), "")
+    def reads_tiles(self, weights: Sequence[float] = ()) -> str:
+        """Of the members that are shown the bundle's own tiles the one with most weight, the first of equal ones.
+
+        Empty where there is none.
+        """
+        by_name = dict(zip(self.names, weights or [1.0] * len(self.names), strict=True))
+        mine = [name for name, scale in zip(self.names, self.scales, strict=True) if scale is None]
+        return max(mine, key=lambda name: by_name[name], default="")
 
     def members(self) -> tuple[BundleMember, ...]:
         """As a bundle of its own lists them."""

@@ -5,15 +5,17 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import StringIO
 from itertools import combinations
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+import sarcoscope
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.evaluation import Search, SubsetResult
@@ -21,8 +23,10 @@ from sarcoscope.core.names import NAME
 from sarcoscope.diagnosis.fusion import WEIGHTED, Probabilities, fit_weights, fuse
 from sarcoscope.formats.atomic import write_text
 from sarcoscope.formats.evaluation import write_search
+from sarcoscope.formats.hashing import sha256_file
+from sarcoscope.formats.split import SPLIT_FILE
 from sarcoscope.metrics.subsets import SUBSET_METRICS, rank_subsets
-from sarcoscope.stages.ensemble_members import fusible, trained_members
+from sarcoscope.stages.ensemble_members import Fusible, fusible, trained_members
 from sarcoscope.stages.predictions import PassListener, Silent, patch_table
 
 ENSEMBLES_FOLDER: Final = "ensembles"
@@ -141,11 +145,29 @@ def search_ensembles(ask: SearchAsk, listener: SearchListener = SILENT_SEARCH) -
         synthetic=members.synthetic,
         ranked=ranked,
         level_with_best=sum(is_level(one) for one in ranked),
+        provenance=_provenance(ask, members, sorted(table.failures)),
     )
     home = ask.run / ENSEMBLES_FOLDER
     write_text(home / f"{ask.name}.csv", csv_text(ranked))
     write_search(home / f"{ask.name}.json", found)
     return found
+
+
+def _provenance(ask: SearchAsk, members: Fusible, left_out: list[str]) -> dict[str, Any]:
+    """What was ranked, as JSON values; slides by their ids."""
+    return {
+        "command": "sarcoscope ensemble search",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": sarcoscope.__version__,
+        "fold": members.fold,
+        "split_sha256": sha256_file(ask.run / SPLIT_FILE),
+        "tile_mpp": members.tiling.mpp,
+        "members": {
+            record.name: {"graph_sha256": record.files.model.sha256, "reads_mpp": scale or members.tiling.mpp}
+            for record, scale in zip(members.records, members.scales, strict=True)
+        },
+        "left_out": left_out,
+    }
 
 
 def subsets_of(members: int, most: int | None = None) -> list[tuple[int, ...]]:
