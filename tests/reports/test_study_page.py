@@ -81,7 +81,8 @@ def test_every_slide_of_the_tests_stands_with_its_reason(made: Made, page: Page)
     for one in decided:
         assert f" {one.slide} " in page.text
         assert (one.undetermined or one.refined_reason) in page.text
-    assert "MDM2/CDK4 FISH would decide (WHO 2020)" in page.text
+    assert "DDLPS or UPS MDM2/CDK4 FISH [1]" in page.text or "UPS or DDLPS MDM2/CDK4 FISH [1]" in page.text
+    assert "Sources: [1] WHO 2020" in page.text
 
 
 def test_synthetic_and_not_clinical_above_and_below_and_in_pictures(page: Page) -> None:

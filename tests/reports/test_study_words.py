@@ -32,6 +32,7 @@ from sarcoscope.reports.study_words import (
     p_words,
     said,
     summary,
+    tail,
 )
 from tests.reports.evaluation_made import MODELS, ask, make_evaluation, share
 
@@ -206,12 +207,18 @@ def test_what_cannot_be_concluded_is_named() -> None:
     assert slide_tests(one_centre) == (Part.TEST1,)
 
 
-def test_more_than_guessing_is_claimed_only_where_the_interval_says_so() -> None:
+def test_more_than_guessing_is_claimed_only_where_an_exact_test_says_so() -> None:
     best = best_model(MADE).name
     good = replace(MADE, slide=(slide(best, "vote", 57, 57),), decisions=())
-    assert "93.0%" in can_conclude(good)[0]  # the most frequent class has 53 of 57 slides
-    poor = replace(MADE, slide=(slide(best, "vote", 50, 57),), decisions=())
-    assert can_conclude(poor) == ("With so many slides no figure differs from guessing by more than its interval.",)
+    assert "(93.0%): 57 of 57 slides" in can_conclude(good)[0]  # the most frequent class has 53; 0.93**57 = 0.016
+    assert can_conclude(good)[0].endswith("one-sided exact binomial test, p = 0.016.")
+    poor = replace(MADE, slide=(slide(best, "vote", 56, 57),), decisions=())
+    assert can_conclude(poor)[0].startswith("With so many slides no figure is better")
+
+
+def test_the_binomial_tail_by_hand() -> None:
+    assert tail(3, 4, 0.25) == pytest.approx(13 / 256)  # 4 * 3 + 1 of 4**4
+    assert tail(0, 9, 0.3) == pytest.approx(1)
 
 
 def test_the_summary_asks_first_and_ends_with_what_is_open() -> None:

@@ -160,7 +160,7 @@ def draw_reliability(evaluation: Evaluation, part: Part, notice: str) -> bytes:
         _line(panel, one.before, "T = 1", color=_ORANGE, marker="s", style="--", hollow=True)
         _line(panel, one.after, f"T = {one.temperature:.2f}", color=_BLUE, marker="o", style="-", hollow=False)
         title(panel, short(one.model, 30))
-        panel.legend(loc="upper left", fontsize=TINY, frameon=False, handlelength=2.2, borderaxespad=0.2)
+        panel.legend(loc="best", fontsize=TINY, frameon=False, handlelength=2.2, borderaxespad=0.2)
         panel.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
     for panel in axes[len(found) :]:
         panel.set_visible(False)

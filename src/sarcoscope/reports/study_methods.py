@@ -186,15 +186,22 @@ def stages_table(facts: StudyFacts) -> Table | None:
         Column(text="Begun "
                     "(UTC)", width=1.4), Column(text="Version", width=0.9), Column(text="What came of it", width=3.4),
     )  # fmt: skip
-    return Table(title="Steps of the study", columns=columns, rows=tuple(_step(one) for one in found))
+    return Table(
+        title="Steps of the study",
+        columns=columns,
+        rows=tuple(_step(one, (str(facts.study.out), str(facts.study.out.resolve()))) for one in found),
+    )
 
 
-def _step(one: Mapping[str, Any]) -> tuple[Cell, ...]:
+def _step(one: Mapping[str, Any], own: tuple[str, ...]) -> tuple[Cell, ...]:
     taken = one.get("seconds")
     notes = one.get("notes") or one.get("what") or ()
     notes = [notes] if isinstance(notes, str) else list(notes)
     failures = one.get("failures") or {}
     failed = [f"{name}: {why}" for name, why in failures.items()] if isinstance(failures, Mapping) else []
+    said = "; ".join(str(note) for note in [*notes, *failed][:6])
+    for path in own:  # no path of a machine goes into a report
+        said = said.replace(path, "OUT")
     begun = str(one.get("started") or one.get("when") or DASH).replace("T", " ")[:16]
     return (
         Cell(text=str(one.get("name", DASH))),
@@ -202,5 +209,5 @@ def _step(one: Mapping[str, Any]) -> tuple[Cell, ...]:
         Cell(text=duration(float(taken)) if isinstance(taken, int | float) else DASH),
         Cell(text=begun),
         Cell(text=str(one.get("version") or DASH)),
-        Cell(text="; ".join(str(note) for note in [*notes, *failed][:6]) or DASH),
+        Cell(text=said or DASH),
     )

@@ -199,9 +199,12 @@ def _section(section: Section) -> list[Flowable]:
     lead = next((at for at, one in enumerate(section.blocks) if not isinstance(one, Text)), len(section.blocks))
     title: Flowable = _SectionTitle(section)
     first = section.blocks[lead] if lead < len(section.blocks) else None
-    if isinstance(first, Figure):
+    whole = _figure(first, _WIDTH * first.share) if isinstance(first, Figure) else None
+    if isinstance(first, Table) and len(first.rows) <= _KEPT_WHOLE:
+        whole = _parts(first)
+    if whole is not None:
         words = [one for block in section.blocks[:lead] for one in _draw(block)]
-        story: list[Flowable] = [KeepTogether([title, *words, *_figure(first, _WIDTH * first.share)])]
+        story: list[Flowable] = [KeepTogether([title, *words, *whole])]
         rest = section.blocks[lead + 1 :]
     else:
         story, rest = [CondPageBreak(70 * mm), title], section.blocks
@@ -272,6 +275,11 @@ def _gallery(block: Gallery) -> list[Flowable]:
 
 
 def _table(block: Table) -> list[Flowable]:
+    parts = _parts(block)
+    return [KeepTogether(parts)] if len(block.rows) <= _KEPT_WHOLE else [CondPageBreak(45 * mm), *parts]
+
+
+def _parts(block: Table) -> list[Flowable]:
     size = 7 if len(block.columns) <= 7 else 6.4 if len(block.columns) <= 10 else 6
     plain, number = _style("cell", size), _style("number", size, alignment=TA_RIGHT)
     styles = [number if one.number else plain for one in block.columns]
@@ -298,8 +306,7 @@ def _table(block: Table) -> list[Flowable]:
     grid = Grid(rows, colWidths=widths, repeatRows=first, style=TableStyle(commands), hAlign="LEFT")
     note = block.note + (f" tables/{block.csv}" if block.csv else "")
     title = Paragraph(_words(block.title), _HEADING)
-    parts = [title, grid, Paragraph(_words(note.strip()), _HINT)]
-    return [KeepTogether(parts)] if len(block.rows) <= _KEPT_WHOLE else [CondPageBreak(45 * mm), *parts]
+    return [title, grid, Paragraph(_words(note.strip()), _HINT)]
 
 
 def _group_row(block: Table, commands: list[tuple[Any, ...]], size: float) -> list[Any]:

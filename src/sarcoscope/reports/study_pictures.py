@@ -13,6 +13,7 @@ from sarcoscope.reports.artifacts import SlideArtifacts
 from sarcoscope.reports.maps import draw_map
 from sarcoscope.reports.pies import draw_pie
 from sarcoscope.reports.study_blocks import Figure
+from sarcoscope.reports.study_choice import own_models
 from sarcoscope.reports.study_facts import StudyFacts, read_picture
 from sarcoscope.reports.study_words import listed
 from sarcoscope.reports.wording import count_and_share, headline
@@ -20,6 +21,7 @@ from sarcoscope.reports.wording import count_and_share, headline
 _WIDEST: Final = 1300
 _TALLEST: Final = 1800
 _QUALITY: Final = 84
+MOST_PREVIEWS: Final = 12
 MOST_SHEETS: Final = 30
 """Sheets in the report; all lie beside cam.json."""
 _KINDS: Final = {
@@ -129,10 +131,24 @@ def curve_figures(facts: StudyFacts) -> tuple[Figure, ...]:
     )
 
 
+def chosen_previews(facts: StudyFacts) -> tuple[Path, ...]:
+    """Of all previews those at the scale that the first model reads: a sheet a class, then a slide a class."""
+    model = own_models(facts.evaluation)[0]
+    at_scale = [path for path in facts.study.tiles_preview if path.stem.endswith(f"_{model.read_mpp[0]:g}um")]
+    paths = at_scale or list(facts.study.tiles_preview)
+    sheets = [path for path in paths if path.stem.startswith("class-")]
+    slides: dict[str, Path] = {}
+    labels = {one.slide: one.label or "" for one in facts.slides}
+    for path in paths:
+        if path not in sheets:
+            slides.setdefault(labels.get(path.stem.rpartition("_")[0], path.stem), path)
+    return (*sheets, *slides.values())[:MOST_PREVIEWS]
+
+
 def preview_figures(facts: StudyFacts) -> tuple[Figure, ...]:
     """Figure 2: what was cut from example slides."""
     return tuple(
         Figure(name=f"figure2_{place}.jpg", content=read_as_jpeg(path), alt=f"Tiles cut from a slide ({path.stem})",
                caption=path.stem)
-        for place, path in enumerate(facts.study.tiles_preview, start=1)
+        for place, path in enumerate(chosen_previews(facts), start=1)
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The table of decisions: each slide of the test sets, what was said of it, and why."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sarcoscope.core.evaluation import Decision
@@ -22,16 +23,26 @@ def decision_table(facts: StudyFacts) -> Table:
         Column(text="Margin", number=True, width=0.75), Column(text="Why", width=1.9),
         Column(text="Cannot be told apart", width=1.6),
     )  # fmt: skip
-    rows = tuple(_row(facts, one) for one in decisions_of(facts.evaluation, best, tests))
+    decided = decisions_of(facts.evaluation, best, tests)
+    sources = list(dict.fromkeys(source for one in decided if _narrow(facts, one) for _, source in one.tests))
+    rows = tuple(_row(facts, one, sources) for one in decided)
     note = (
         f"By {best}. Margin: share of the label less that of the runner-up, by the plain vote. The last column is the "
-        "conformal set, with the test that would decide between its classes. Decisions of all models stand in the CSV."
+        "conformal set, with what would tell its classes apart. Decisions of all models stand in the CSV."
     )
+    if sources:
+        note += " Sources: " + " ".join(f"[{place}] {source}" for place, source in enumerate(sources, start=1))
     return Table(title="Each slide, and on what grounds it was decided", columns=columns, rows=rows, note=note,
                  csv="decisions.csv")  # fmt: skip
 
 
-def _row(facts: StudyFacts, one: Decision) -> tuple[Cell, ...]:
+def _narrow(facts: StudyFacts, one: Decision) -> bool:
+    """Whether its set leaves a class out; one of all scored classes says nothing."""
+    scored = {item.code for item in facts.evaluation.classes} - set(facts.evaluation.unscored)
+    return one.set_classes is not None and not scored <= set(one.set_classes)
+
+
+def _row(facts: StudyFacts, one: Decision, sources: Sequence[str]) -> tuple[Cell, ...]:
     truth = Cell(
         text=one.truth, sub=f"with {listed(one.components)}" if one.components else "", color=facts.color(one.truth)
     )
@@ -44,7 +55,7 @@ def _row(facts: StudyFacts, one: Decision) -> tuple[Cell, ...]:
         _votes(facts, one),
         Cell(text=DASH if one.margin is None else percent(one.margin)),
         Cell(text=_why(one)),
-        _set(one),
+        _set(facts, one, sources),
     )
 
 
@@ -72,11 +83,18 @@ def _why(one: Decision) -> str:
     return f"{said}; {one.far_reason}" if one.far and one.far_reason else said
 
 
-def _set(one: Decision) -> Cell:
+def _set(facts: StudyFacts, one: Decision, sources: Sequence[str]) -> Cell:
     if one.set_classes is None:
         return Cell(text=DASH, mark="quiet")
-    classes = f"{listed(one.set_classes, 'or')}" if one.set_classes else "no class fits"
-    tests = "; ".join(f"{test} would decide ({source})" for test, source in one.tests)
     flag = "; unlike the training slides" if one.far else ""
+    if not _narrow(facts, one):
+        return Cell(text=f"all classes: says nothing{flag}")
+    tests: dict[str, list[int]] = {}
+    for test, source in one.tests:
+        places = tests.setdefault(test, [])
+        if (place := sources.index(source) + 1) not in places:
+            places.append(place)
+    told = "; ".join(f"{test} {''.join(f'[{place}]' for place in places)}" for test, places in tests.items())
+    classes = listed(one.set_classes, "or") if one.set_classes else "no class fits"
     single = len(one.set_classes) == 1
-    return Cell(text=classes + flag, sub=tests, mark="quiet" if single and not one.far else "")
+    return Cell(text=classes + flag, sub=told, mark="quiet" if single and not one.far else "")

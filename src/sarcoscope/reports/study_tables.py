@@ -54,16 +54,20 @@ def models_table(evaluation: Evaluation) -> Table:
         Column(text="Temperature", number=True, width=0.9),
     )
     rows = tuple(_model_row(one) for one in evaluation.models)
-    return Table(title="Models", columns=columns, rows=rows, csv="models.csv",
-                 note="Temperature and weights are fitted on validation tiles.")  # fmt: skip
+    note = "Temperature and weights are fitted on validation tiles."
+    missing: dict[str, list[str]] = {}
+    for one in own_models(evaluation):
+        for what, why in one.why_not.items():
+            missing.setdefault(f"no {what}: {why}", []).append(one.name)
+    lacks = [f" {listed(names)}: {what}." for what, names in missing.items()]
+    return Table(title="Models", columns=columns, rows=rows, csv="models.csv", note=note + "".join(lacks))
 
 
 def _model_row(one: ModelWords) -> tuple[Cell, ...]:
     trained = [" + ".join(magnification(mpp) for mpp in scales) for scales in one.trained_mpp]
     weights = f"weights {', '.join(f'{weight:.2f}' for weight in one.weights)}" if one.weights else ""
-    missing = "; ".join(f"no {what}: {why}" for what, why in one.why_not.items())
     return (
-        Cell(text=one.name, sub=f"part of {one.of}" if one.of else missing),
+        Cell(text=one.name, sub=f"part of {one.of}" if one.of else ""),
         Cell(text=", ".join(one.members), sub=", ".join(dict.fromkeys(one.architectures))),
         Cell(text=", ".join(dict.fromkeys(trained))),
         Cell(text=", ".join(dict.fromkeys(magnification(mpp) for mpp in one.read_mpp)), sub=one.mode),
@@ -118,6 +122,8 @@ def _patch_table(evaluation: Evaluation, found: Sequence[PatchResult], part: Par
         f"interval, by "
         f"bootstrap over {drawn}, {plural(evaluation.draws, 'draw')}."
     )
+    if any(one.value is not None and one.low is None for found_one in found for one in found_one.per_class.values()):
+        note += " No interval where a class's tiles are of a single patient or slide."
     if evaluation.pooled:
         note += f" * {listed(evaluation.pooled)}: tiles of the same slides were trained on; optimistic."
     return Table(title=f"Table 1{place}. Tiles of {the(part)}: accuracy per class and overall", columns=columns,

@@ -1,5 +1,6 @@
 """What a study came to, in sentences; each is a function of the numbers alone."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -209,8 +210,14 @@ def covered(found: Coverage) -> str:
     )
     return (
         f"On {the(found.part)}, sets made for {found.level:.0%} hold the truth of {counted(found.covered)}, {held}; "
-        f"{found.single} of {found.covered.n} sets name one class, {found.single_right.right} of these the right one."
+        f"{_singles(found)}."
     )
+
+
+def _singles(found: Coverage) -> str:
+    if not found.single:
+        return "none of the sets names a single class"
+    return f"{found.single} of {found.covered.n} sets name one class, {found.single_right.right} of these the right one"
 
 
 def left_open(decisions: Sequence[Decision], way: str) -> str:
@@ -245,6 +252,11 @@ def summary(evaluation: Evaluation) -> tuple[str, ...]:
     return tuple(one for one in words if one)
 
 
+def tail(right: int, n: int, chance: float) -> float:
+    """How likely so many right, or more, of n are by chance alone (exact binomial test)."""
+    return sum(math.comb(n, k) * chance**k * (1 - chance) ** (n - k) for k in range(right, n + 1))
+
+
 def can_conclude(evaluation: Evaluation) -> tuple[str, ...]:
     """What the figures bear out."""
     best, tests = best_model(evaluation).name, slide_tests(evaluation)
@@ -256,12 +268,15 @@ def can_conclude(evaluation: Evaluation) -> tuple[str, ...]:
         if result is None or not result.overall.n or len(scored) < 2:
             continue
         chance = max(one.n for one in result.per_class.values()) / result.overall.n
-        if result.overall.low > chance:
+        p = tail(result.overall.right, result.overall.n, chance)
+        if p < LEVEL / 2:
             found.append(
                 f"On {the(part)}, {best} is right more often than naming the most frequent class would be "
-                f"({percent(chance)}): its interval begins at {percent(result.overall.low)}."
+                f"({percent(chance)}): {counted(result.overall)}, one-sided exact binomial test, {p_words(p)}."
             )
-    return tuple(found) or ("With so many slides no figure differs from guessing by more than its interval.",)
+    return tuple(found) or (
+        "With so many slides no figure is better than naming the most frequent class by more than chance.",
+    )
 
 
 def cannot_conclude(evaluation: Evaluation) -> tuple[str, ...]:
