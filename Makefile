@@ -6,12 +6,13 @@ PIP = -m pip install --quiet --disable-pip-version-check
 RUN = .venv
 DEV = .venv-test
 
-.PHONY: help demo test check fix fuzz bench pictures bundle lock clean
+.PHONY: help demo test check fix study fuzz bench pictures bundle lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    paint phantom slides, diagnose them, write demo/index.html (no torch, no GPU)'
 	@echo 'make test    all checks: format, lint, types, floors, tests (with the training extra)'
+	@echo 'make study   the whole study on phantom slides, small, with its report in phantom-study (with the training extra)'
 	@echo 'make fuzz    open damaged slides of every format for SECONDS (default 600), each in a process that may die of it'
 	@echo 'make fix     format and mend what can be mended'
 	@echo 'make bench   speed and memory beside plain OpenSlide, written to benchmarks/results.md'
@@ -34,6 +35,10 @@ check: test
 fix: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix
 	$(DEV)/bin/ruff format
+
+# Synthetic slides of no clinical meaning; run again to go on.
+study: $(DEV)/installed
+	$(DEV)/bin/sarcoscope study phantom phantom-study
 
 SECONDS ?= 600
 fuzz: $(DEV)/installed
@@ -108,4 +113,4 @@ lock:
 	$(OURS) pyproject.toml requirements/build.in --extra train --extra cluster --group dev --output-file requirements/test.txt
 
 clean:
-	rm -rf $(RUN) $(DEV) demo phantom-work .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(RUN) $(DEV) demo phantom-work phantom-study .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
