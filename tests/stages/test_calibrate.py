@@ -140,7 +140,7 @@ def test_a_class_with_a_single_slide_keeps_a_regression_from_being_fitted(one: B
 
 def test_only_scored_validation_slides_with_tiles_enough_take_part(one: Bundle) -> None:
     rules = SlideRules(minimum_tiles=4, unscored=("MPNST",))
-    mine = [whole(f"v{at}", label, rows([label] * 8)) for at, label in enumerate([D, D, U, U])]
+    mine = [whole(f"v{at}", label, rows([label] * (4 + at))) for at, label in enumerate([D, D, U, U])]
     others = [
         whole("test1", L, rows([D] * 8), Part.TEST1),
         whole("test", L, rows([D] * 8), Part.TEST),

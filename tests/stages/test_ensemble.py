@@ -128,6 +128,9 @@ def test_what_is_made_opens_and_says_what_it_is(shared: Bundle) -> None:
     assert set(manifest.provenance["members"]) == {"no-ups", "sees-all"}
     assert "test set" in fitted(shared)["on"]
     assert "synthetic" in shared.notice
+    assert [one.model.path for one in manifest.members] == [
+        f"members/{name}/model.onnx" for name in ("no-ups", "sees-all")
+    ]
 
 
 @pytest.mark.parametrize("mode", ["shared", "concentric"])
@@ -160,6 +163,7 @@ def test_without_a_member_that_reads_the_tiles_there_is_no_distance(run: Path, t
     made = make_ensemble(ask(run, tmp_path / "b", "coarse", mode="concentric", level=0.8))
     assert made.manifest.calibration.distance is None
     assert made.reference() is None
+    assert fitted(made)["reference_tiles"] == 0
     assert made.manifest.calibration.why_not == {"distance": "no member reads the bundle's own tiles"}
 
 
