@@ -72,6 +72,7 @@ def run(config: Path, *more: str, env: dict[str, str] | None = None) -> subproce
 
 def told(done: subprocess.CompletedProcess[str]) -> Any:
     """What it printed as JSON."""
+    assert done.stdout, done.stderr
     return json.loads(done.stdout)
 
 
@@ -129,8 +130,9 @@ def test_a_study_goes_from_a_manifest_to_a_report_and_names_what_it_went_without
     assert all(one.state == "done" and one.seconds is not None for one in record.stages)
     evaluation = read_evaluation(study / "evaluation" / "evaluation.json")
     assert evaluation.synthetic
-    names = {model.name for model in evaluation.models}
-    assert {"compact-20x", "Ensemble", "MultiV1", "MultiV1-concentric"} <= names
+    models = {model.name: model for model in evaluation.models}
+    assert {"Ensemble", "MultiV1", "MultiV1-concentric"} <= set(models)
+    assert models["Ensemble"].members == ("compact-20x",)  # the only one at 20x, so not in the tables twice
     assert {str(one.part) for one in evaluation.decisions} >= {"validation", "test1", "test2"}
 
 
@@ -175,7 +177,27 @@ def test_a_split_that_was_edited_by_hand_is_told_and_kept(finished: tuple[Path, 
     assert split.read_text(encoding="utf-8").splitlines() == rows
 
 
-def test_one_slide_more_in_the_manifest_is_cut_and_the_others_stay(finished: tuple[Path, Any], tmp_path: Path) -> None:
+def test_a_split_that_was_edited_by_hand_stands_for_the_slides_that_it_has(
+    finished: tuple[Path, Any], tmp_path: Path
+) -> None:
+    out = copied(finished, tmp_path)
+    config = read_study_config(out / "study.yaml")
+    split, manifest = out / "study" / "split.csv", out / "manifest.csv"
+    edited = split.read_text(encoding="utf-8").replace(",test1", ",train", 1)
+    split.write_text(edited, encoding="utf-8")
+    lines = [line for line in manifest.read_text(encoding="utf-8").splitlines() if "b2-ups" not in line]
+    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    summary = run_study(StudyAsk(config=config, until=StudyStage.SPLIT))
+    assert (summary.failed, summary.done) == ({}, ["check", "split"])
+    assert split.read_text(encoding="utf-8") == edited
+    some = [row for row in edited.splitlines() if "b2-lms" not in row]
+    split.write_text("\n".join(some) + "\n", encoding="utf-8")
+    manifest.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+    summary = run_study(StudyAsk(config=config, until=StudyStage.SPLIT))
+    assert "was edited by hand and has no part for phantom-study-b2-lms-01" in summary.failed["split"]
+
+
+def test_a_slide_that_leaves_the_manifest_goes_and_the_others_stay(finished: tuple[Path, Any], tmp_path: Path) -> None:
     out = copied(finished, tmp_path)
     config = read_study_config(out / "study.yaml")
     manifest = out / "manifest.csv"
@@ -187,18 +209,18 @@ def test_one_slide_more_in_the_manifest_is_cut_and_the_others_stay(finished: tup
     before = kept.stat().st_mtime_ns
     planned = {one.step.name: one for one in plan_study(StudyAsk(config=config))[0]}
     assert planned["check"].why == ("manifest changed", f"slide {slide} gone")
-    (out / "study" / "split.csv").unlink()
-    run_study(StudyAsk(config=config, until=StudyStage.TILE))
+    summary = run_study(StudyAsk(config=config, until=StudyStage.TILE))
+    assert summary.failed == {}
     assert not (out / "study" / "tiles" / f"{slide}.parquet").exists()
     assert kept.stat().st_mtime_ns == before
 
 
 def test_from_finished_members_a_study_needs_no_torch(finished: tuple[Path, Any], tmp_path: Path) -> None:
     out = copied(finished, tmp_path)
-    for name in ("bundles", "evaluation", "predictions", "report", "cam", "ensembles"):
+    for name in ("bundles", "evaluation", "predictions", "cam", "ensembles"):
         shutil.rmtree(out / "study" / name)
     without = "import sys; sys.modules['torch'] = None; from sarcoscope.cli.main import main; main()"
-    asked = ["study", "run", str(out / "study.yaml"), "--json"]
+    asked = ["study", "run", str(out / "study.yaml"), "--json", "--until", "explain"]
     done = subprocess.run([sys.executable, "-c", without, *asked], capture_output=True, text=True, check=False)
     assert told(done)["failed"] == {}, done.stderr
     assert "train compact-20x" in told(done)["skipped"]

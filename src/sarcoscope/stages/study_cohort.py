@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -15,9 +15,9 @@ from sarcoscope.core.errors import ArtifactError, InputError, SlideError
 from sarcoscope.core.screening import TileKey
 from sarcoscope.core.study import StudyStage
 from sarcoscope.formats.atomic import as_json, write_json
-from sarcoscope.formats.manifest import COHORT_FILE, read_cohort, write_manifest
+from sarcoscope.formats.manifest import COHORT_FILE, read_cohort, read_manifest, write_cohort, write_manifest
 from sarcoscope.formats.screening import SCREENING_NAME, read_decisions
-from sarcoscope.formats.split import RECORD_FILE, SPLIT_FILE, read_split
+from sarcoscope.formats.split import RECORD_FILE, SPLIT_FILE, read_repetitions, read_split
 from sarcoscope.formats.tile_index import read_cohort_tiles
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.cohort_check import CohortReport, check_cohort
@@ -68,7 +68,6 @@ def cohort_steps(study: Study) -> list[Step]:
     """From the manifest to tiles."""
     config, out = study.config, study.out
     known = {"classes": list(config.classes), "split.mixed_patients": config.split.mixed_patients}
-    split = {f"split.{key}": value for key, value in flat(config.split).items()}
     return [
         Step(
             name="check",
@@ -82,7 +81,7 @@ def cohort_steps(study: Study) -> list[Step]:
             name="split",
             stage=StudyStage.SPLIT,
             after=("check",),
-            settings=split,
+            settings=_split_settings(study),
             reads=lambda: {"manifest": content(out / MANIFEST_FILE)},
             does=lambda before, hears: _split(study, before, hears),
         ),
@@ -166,10 +165,12 @@ def _absolute(path: Path) -> Path:
 
 
 def _split(study: Study, before: StepRecord | None, hears: StudyListener) -> Done:
-    """Write OUT/split.csv. A split that was edited by hand is never written over."""
+    """Write OUT/split.csv. One that was edited by hand stands as long as it has a row for each slide."""
     section, out = study.config.split, study.out
     path = out / SPLIT_FILE
-    own = before is not None and path.exists() and before.wrote.get(SPLIT_FILE) == content(path)
+    own = before is not None and (not path.exists() or before.wrote.get(SPLIT_FILE) == content(path))
+    if before is not None and not own and before.settings == _split_settings(study):
+        return _edited(study, before)
     ask = SplitAsk(
         source=out / MANIFEST_FILE,
         out=out,
@@ -193,6 +194,22 @@ def _split(study: Study, before: StepRecord | None, hears: StudyListener) -> Don
         wrote={SPLIT_FILE: content(path), RECORD_FILE: "", COHORT_FILE: ""},
         notes=(_parts(result), *(f"warning: {one}" for one in result.warnings), *result.notes),
     )
+
+
+def _edited(study: Study, before: StepRecord) -> Done:
+    """The split that somebody edited, for the slides as they are now. ArtifactError where it lacks one."""
+    out = study.out
+    slides = read_manifest(out / MANIFEST_FILE)
+    listed = {slide for parts in read_repetitions(out).values() for slide in parts}
+    if lacking := sorted({one.slide for one in slides} - listed):
+        problem = f"was edited by hand and has no part for {', '.join(lacking[:_SHOWN])}"
+        raise ArtifactError(out / SPLIT_FILE, problem, "add it there, or move the file away to have it made anew")
+    write_cohort(out, slides)
+    return Done(wrote=before.wrote, notes=("split.csv was edited by hand and stands as it is",))
+
+
+def _split_settings(study: Study) -> dict[str, Any]:
+    return {f"split.{key}": value for key, value in flat(study.config.split).items()}
 
 
 def _parts(result: SplitResult) -> str:
