@@ -35,4 +35,4 @@ def test_links_between_our_pages_lead_somewhere() -> None:
 def test_every_make_target_that_the_readme_names_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     text = "\n".join(page.read_text(encoding="utf-8") for page in [*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")])
-    assert set(re.findall(r"`?make ([a-z]+)", text)) <= targets
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)) <= targets

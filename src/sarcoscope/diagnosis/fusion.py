@@ -99,7 +99,8 @@ def fit_weights(members: Probabilities, labels: npt.NDArray[np.integer]) -> tupl
     """Weights (M) of `fuse_weighted` with the least log loss of (N,) labels, given (M, N, C) probabilities.
 
     The loss is convex in the weights; it is brought down by expectation maximisation (Dempster 1977, for the weights of
-    a mixture with fixed parts), which never raises it. Members that are equal get equal weights.
+    a mixture with fixed parts), which never raises it, in the long steps of Varadhan 2008, which are taken only where
+    they do not raise it either. Members that are equal get equal weights.
     Raises InputError where there is no tile.
     """
     if not len(labels):
@@ -107,10 +108,26 @@ def fit_weights(members: Probabilities, labels: npt.NDArray[np.integer]) -> tupl
     true = np.maximum(np.asarray(members, np.float64)[:, np.arange(len(labels)), labels], _FLOOR)  # (M, N)
     weights = np.full(len(true), 1 / len(true))
     for _ in range(_ROUNDS):
-        mixed = weights[:, None] * true
-        after = (mixed / mixed.sum(axis=0)).mean(axis=1)
-        change, weights = float(np.abs(after - weights).max()), after
-        if change < _STILL:
+        once, _ = _maximised(weights, true)
+        twice, loss = _maximised(once, true)
+        if float(np.abs(once - weights).max()) < _STILL:
             break
+        weights = _leap(weights, once, twice)
+        if weights.min() < 0 or _maximised(weights, true)[1] > loss:
+            weights = twice
     weights = np.where(weights < 1e-9, 0.0, weights)
     return tuple(float(one) for one in weights / weights.sum())
+
+
+def _maximised(weights: Probabilities, true: Probabilities) -> tuple[Probabilities, float]:
+    """(M,) weights after a step of expectation maximisation, and the loss before it, given (M, N) probabilities."""
+    mixed = weights @ true  # (N,)
+    after: Probabilities = weights * (true @ (1 / mixed)) / len(mixed)
+    return after, float(-np.log(mixed).mean())
+
+
+def _leap(weights: Probabilities, once: Probabilities, twice: Probabilities) -> Probabilities:
+    """Where two steps lead to if they go on as they began; of sum 1 as they are, perhaps below 0."""
+    first, turn = once - weights, twice - 2 * once + weights
+    length = float(np.linalg.norm(first)) / max(float(np.linalg.norm(turn)), _FLOOR)
+    return weights + 2 * max(1.0, length) * first + max(1.0, length) ** 2 * turn
