@@ -13,6 +13,7 @@ from PIL import Image
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.evaluation import Evaluation
+from sarcoscope.formats.atomic import write_text
 from sarcoscope.reports.study_blocks import Section, StudyReport, Table
 from sarcoscope.reports.study_drawing import ABSENT, drawable
 from sarcoscope.reports.study_facts import read_facts
@@ -207,6 +208,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"curves\.png"):
         write_study_report(replace(study, curves={"m": tmp_path / "curves.png"}))
     assert not (tmp_path / "report").exists()
+
+
+def test_nothing_of_an_earlier_report_is_left(tmp_path: Path) -> None:
+    evaluation = make_evaluation(ask(models=MODELS[:1], parts=(Part.TEST1,), sets=False))
+    study = study_of(tmp_path, replace(evaluation, patch=(), decisions=()))
+    write_text(tmp_path / "report" / "tables" / "slides_test2.csv", "old")
+    write_text(tmp_path / "report" / "figures" / "coverage.png", "old")
+    write_text(tmp_path / "report" / "notes.md", "mine")
+    write_study_report(study)
+    assert not (tmp_path / "report" / "tables" / "slides_test2.csv").exists()
+    assert not (tmp_path / "report" / "figures" / "coverage.png").exists()
+    assert (tmp_path / "report" / "tables" / "slides_test1.csv").is_file()
+    assert (tmp_path / "report" / "notes.md").is_file()
 
 
 def test_letters_that_the_font_lacks_are_shown_as_squares() -> None:

@@ -213,7 +213,7 @@ def test_more_than_guessing_is_claimed_only_where_an_exact_test_says_so() -> Non
     assert "(93.0%): 57 of 57 slides" in can_conclude(good)[0]  # the most frequent class has 53; 0.93**57 = 0.016
     assert can_conclude(good)[0].endswith("one-sided exact binomial test, p = 0.016.")
     poor = replace(MADE, slide=(slide(best, "vote", 56, 57),), decisions=())
-    assert can_conclude(poor)[0].startswith("With so many slides no figure is better")
+    assert can_conclude(poor)[0].startswith("On these slides no figure is better")
 
 
 def test_the_binomial_tail_by_hand() -> None:

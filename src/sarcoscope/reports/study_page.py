@@ -1,9 +1,10 @@
 """The report of a study: index.html, report.pdf, tables as CSV, figures as pictures."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from sarcoscope.formats.atomic import write_bytes, write_text
+from sarcoscope.formats.atomic import remove, write_bytes, write_text
 from sarcoscope.reports.pages import data_uri, render
 from sarcoscope.reports.study_artifacts import StudyArtifacts
 from sarcoscope.reports.study_blocks import StudyReport
@@ -31,10 +32,19 @@ def write_study_report(study: StudyArtifacts) -> Path:
         write_text(folder / "tables" / name, text)
     for figure in report.figures():
         write_bytes(folder / "figures" / figure.name, figure.content)
+    _remove_others(folder / "tables", set(report.tables))
+    _remove_others(folder / "figures", {figure.name for figure in report.figures()})
     write_bytes(folder / "report.pdf", study_pdf(report))
     page = folder / "index.html"
     write_text(page, study_page(report))
     return page
+
+
+def _remove_others(folder: Path, names: Collection[str]) -> None:
+    """What an earlier report left, so that no number of it is taken for one of this."""
+    for path in sorted(folder.glob("*.*")):
+        if path.name not in names and path.suffix in {".csv", ".txt", ".png", ".jpg"}:
+            remove(path)
 
 
 def make_report(facts: StudyFacts) -> StudyReport:

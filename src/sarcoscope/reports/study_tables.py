@@ -51,10 +51,10 @@ def models_table(evaluation: Evaluation) -> Table:
         Column(text="Trained at", width=1.6),
         Column(text="Reads", width=1.6),
         Column(text="Fusion", width=1.2),
-        Column(text="Temperature", number=True, width=0.9),
+        Column(text="T", number=True, width=0.6),
     )
     rows = tuple(_model_row(one) for one in evaluation.models)
-    note = "Temperature and weights are fitted on validation tiles."
+    note = "The temperature T and weights are fitted on validation tiles."
     missing: dict[str, list[str]] = {}
     for one in own_models(evaluation):
         for what, why in one.why_not.items():

@@ -275,7 +275,7 @@ def can_conclude(evaluation: Evaluation) -> tuple[str, ...]:
                 f"({percent(chance)}): {counted(result.overall)}, one-sided exact binomial test, {p_words(p)}."
             )
     return tuple(found) or (
-        "With so many slides no figure is better than naming the most frequent class by more than chance.",
+        "On these slides no figure is better than naming the most frequent class by more than chance.",
     )
 
 

@@ -1,0 +1,131 @@
+"""What a study had to work with, read from a run's folder."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sarcoscope.core.cohort import CohortSlide, Part
+from sarcoscope.formats.manifest import write_cohort
+from sarcoscope.formats.split import write_split
+from sarcoscope.formats.tile_index import COLUMNS, write_index
+from sarcoscope.reports.study_blocks import Table
+from sarcoscope.reports.study_cohort import cohort_table, networks_table, tiles_table
+from sarcoscope.reports.study_facts import StudyFacts, read_facts
+from sarcoscope.reports.study_methods import methods, stages_table
+from sarcoscope.reports.study_pictures import chosen_previews
+from sarcoscope.reports.study_pipeline import pipeline_steps
+from tests.members_made import made_member
+from tests.reports.evaluation_made import MODELS, ask, make_evaluation
+from tests.reports.study_made import study_of
+
+LABELS = {"a1": "DDLPS", "a2": "DDLPS", "b": "UPS", "c": "UPS", "d": "LMS"}
+PATIENTS = {"a1": "A", "a2": "A", "b": "B"}
+PARTS = {"a1": Part.TRAIN, "a2": Part.TRAIN, "b": Part.TRAIN, "c": Part.TEST1, "d": Part.TEST2}
+KEPT = {"a1": 3, "a2": 2, "b": 4}
+"""Tiles kept of each slide at 0.5 um/px; one more of each is dropped."""
+
+
+def index_of(slide: str) -> pl.DataFrame:
+    dropped = [None] * KEPT[slide] + ["blank"]
+    known = pl.DataFrame({"tile": [f"t{place}" for place in range(len(dropped))], "dropped": dropped}).with_columns(
+        slide=pl.lit(slide), label=pl.lit(LABELS[slide]), mpp=pl.lit(0.5)
+    )
+    return known.with_columns(**{name: pl.lit(None) for name in COLUMNS if name not in known.columns})
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> StudyFacts:
+    run = tmp_path_factory.mktemp("run")
+    slides = [
+        CohortSlide(slide=slide, path=Path(f"{slide}.tiff"), label=label, patient=PATIENTS.get(slide))
+        for slide, label in LABELS.items()
+    ]
+    write_cohort(run, slides)
+    config = {"ratios": [0.7, 0.15, 0.15], "seed": 9, "pooled": []}
+    write_split(run, slides, {"part": PARTS}, {"config": config})
+    cut = {"tile_px": 256, "mpp": [0.5], "minimum_tissue": 0.5, "minimum_tissue_score": 0.2, "quality": {}}
+    for slide in KEPT:
+        write_index(run / "tiles" / f"{slide}.parquet", index_of(slide), {"inputs": {"cut": cut}})
+    made_member(run, "compact-20x", seed=4, weights_origin="random")
+    stages = run / "stages.json"
+    stages.write_text(
+        '{"stages": [{"name": "train", "state": "done", "seconds": 95.0, "started": "2025-01-01T10:00:00+00:00",'
+        f' "version": "0.1.0", "notes": ["2 epochs in {run}/members"], "failures": {{"b": "torn"}}, "libraries": '
+        '{"numpy": "2.3"}}]}',
+        encoding="utf-8",
+    )
+    evaluation = make_evaluation(ask(models=MODELS[:1]))
+    return read_facts(study_of(run, evaluation, run=run, stages=stages))
+
+
+def texts(table: Table | None) -> dict[str, list[str]]:
+    assert table is not None
+    return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+
+
+def test_slides_and_patients_by_class_and_part(facts: StudyFacts) -> None:
+    table = cohort_table(facts)
+    assert table is not None
+    assert [one.text for one in table.columns] == ["Class", "Training", "Test set 1", "Test set 2", "All"]
+    rows = texts(table)
+    dash = "\N{EN DASH}"
+    assert rows["DDLPS"] == ["2", dash, dash, "2"]
+    assert rows["UPS"] == ["1", "1", dash, "2"]
+    assert rows["All"] == ["3", "1", "1", "5"]
+    by_name = {row[0].text: row for row in table.rows}
+    assert by_name["DDLPS"][1].sub == "1 patient"  # both slides are of A
+    assert by_name["UPS"][2].sub == ""  # nobody says whose c is
+
+
+def test_tiles_by_class_and_scale(facts: StudyFacts) -> None:
+    rows = texts(tiles_table(facts))
+    assert rows["DDLPS"] == ["2", "5", "2"]
+    assert rows["UPS"] == ["1", "4", "1"]
+    assert rows["All"] == ["3", "9", "3"]
+    assert "LMS" not in rows
+
+
+def test_networks_say_what_they_began_from(facts: StudyFacts) -> None:
+    rows = texts(networks_table(facts))
+    assert rows["compact-20x"][1:3] == ["random", "4"]
+
+
+def test_the_pipeline_counts_this_run(facts: StudyFacts) -> None:
+    steps = dict(pipeline_steps(facts))
+    assert steps["Slides"] == ("5 slides", "2 patients")
+    assert steps["Tiles"] == ("9 kept", "20x, 0.5 \N{MICRO SIGN}m/px")
+
+
+def test_methods_are_filled_from_what_was_done(facts: StudyFacts) -> None:
+    words = " ".join(methods(facts))
+    assert "in the ratio 0.7/0.15/0.15 (seed 9)" in words
+    assert "Tiles of 256 px were cut at 20x (0.5 \N{MICRO SIGN}m/px)" in words
+    assert "1 network" in words
+    assert "seeds 4" in words
+    assert "1,000 bootstrap draws" in words
+    assert "numpy 2.3" in words
+    assert "Class activation maps" not in words  # there are none
+
+
+def test_steps_name_failures_but_no_machine_path(facts: StudyFacts) -> None:
+    rows = texts(stages_table(facts))
+    assert rows["train"] == ["done", "2 min", "2025-01-01 10:00", "0.1.0", "2 epochs in OUT/members; b: torn"]
+
+
+def test_without_a_run_the_decisions_are_counted(tmp_path: Path) -> None:
+    bare = read_facts(study_of(tmp_path, make_evaluation(ask(models=MODELS[:2]))))
+    rows = texts(cohort_table(bare))
+    assert rows["All"] == ["20", "57", "42", "119"]  # each slide once, though two models decided it
+    assert tiles_table(bare) is None
+    assert networks_table(bare) is None
+    assert stages_table(bare) is None
+
+
+def test_previews_are_a_sheet_and_a_slide_a_class_at_the_models_scale(facts: StudyFacts) -> None:
+    names = ["a1_0.5um", "a1_1um", "a2_0.5um", "b_0.5um", "c_0.5um", "class-UPS_0.5um", "class-UPS_1um"]
+    study = study_of(
+        facts.study.out, facts.evaluation, run=facts.study.run, tiles_preview=tuple(Path(f"{n}.png") for n in names)
+    )
+    chosen = [path.stem for path in chosen_previews(read_facts(study))]
+    assert chosen == ["class-UPS_0.5um", "a1_0.5um", "b_0.5um"]
