@@ -19,7 +19,7 @@ from sarcoscope.stages.study_record import (
     read_study_record,
     write_study_record,
 )
-from sarcoscope.stages.study_time import estimates, total
+from sarcoscope.stages.study_time import Total, estimates, total
 
 
 def step(
@@ -164,7 +164,7 @@ def test_time_is_told_by_steps_of_the_same_kind_or_not_at_all() -> None:
     assert told[0].ground == "by 2 such steps of this study"
     assert told[2].ground.startswith("not known: no such step was done yet")
     assert told[3].ground == "not known: its input is not there yet"
-    assert total(told) == (14.5, 2)
+    assert total(plan, told) == Total(certain=14.5, perhaps=0.0, unknown=2)
     measured = estimates(plan, record, probe=True)
     assert measured[2].seconds == 6.0
     assert measured[2].ground == "by a small part of it, measured now"
@@ -172,4 +172,12 @@ def test_time_is_told_by_steps_of_the_same_kind_or_not_at_all() -> None:
 
 def test_done_steps_take_no_time() -> None:
     record = StudyRecord(stages=(done("a", units=1.0, seconds=100.0),))
-    assert total(estimates(plan_steps([step("a")], record, Path()), record)) == (0.0, 0)
+    plan = plan_steps([step("a")], record, Path())
+    assert total(plan, estimates(plan, record)) == Total(certain=0.0, perhaps=0.0, unknown=0)
+
+
+def test_time_of_what_may_have_to_be_done_again_stands_by_itself() -> None:
+    steps = [step("a", settings={"k": 1}, size=lambda: 1.0), step("b", "a", size=lambda: 2.0)]
+    record = StudyRecord(stages=(done("a", units=1.0, seconds=10.0), done("b", units=2.0, seconds=20.0)))
+    plan = plan_steps(steps, record, Path())
+    assert total(plan, estimates(plan, record)) == Total(certain=10.0, perhaps=20.0, unknown=0)

@@ -1,6 +1,7 @@
 """`sarcoscope study` on the terminal: a line a step with a bar below it, the plan, what came of it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -78,18 +79,20 @@ class Bars:
 def show_plan(ask: StudyAsk, *, probe: bool, as_json: bool) -> None:
     """What a run would do, for people or for programs. InputError, ArtifactError."""
     planned, estimates = plan_study(ask, probe=probe)
-    seconds, unknown = total(estimates)
+    found = total(planned, estimates)
     if as_json:
-        steps = [_planned_json(one, found) for one, found in zip(planned, estimates, strict=True)]
-        print_json({"out": ask.config.out, "steps": steps, "seconds_known": seconds, "steps_not_known": unknown})
+        steps = [_planned_json(one, time) for one, time in zip(planned, estimates, strict=True)]
+        print_json({"out": ask.config.out, "steps": steps, "total": asdict(found)})
         return
-    for one, found in zip(planned, estimates, strict=True):
-        say(_planned_line(one, found))
+    for one, time in zip(planned, estimates, strict=True):
+        say(_planned_line(one, time))
     if all(one.standing is Standing.DONE for one in planned):
         say("nothing to do")
         return
-    more = f", and {plural(unknown, 'step')} of which that is not known" if unknown else ""
-    say(f"about {duration(seconds)} for what can be told{more}")
+    words = [f"about {duration(found.certain)} for what is to be done"]
+    words += [f"up to {duration(found.perhaps)} more for what may be"] if found.perhaps else []
+    words += [f"and {plural(found.unknown, 'step')} of which that is not known"] if found.unknown else []
+    say(", ".join(words))
 
 
 def _planned_json(one: Planned, found: Estimate) -> dict[str, object]:

@@ -84,6 +84,7 @@ def cohort_steps(study: Study) -> list[Step]:
             settings=_split_settings(study),
             reads=lambda: {"manifest": content(out / MANIFEST_FILE)},
             does=lambda before, hears: _split(study, before, hears),
+            size=lambda: float(len(read_check(out)["slides"])),
         ),
         Step(
             name="tiles",
@@ -193,6 +194,7 @@ def _split(study: Study, before: StepRecord | None, hears: StudyListener) -> Don
     return Done(
         wrote={SPLIT_FILE: content(path), RECORD_FILE: "", COHORT_FILE: ""},
         notes=(_parts(result), *(f"warning: {one}" for one in result.warnings), *result.notes),
+        units=float(len(read_check(out)["slides"])),
     )
 
 

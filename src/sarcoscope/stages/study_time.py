@@ -25,9 +25,25 @@ def estimates(planned: Sequence[Planned], record: StudyRecord, *, probe: bool = 
     return [_estimate(one, record, rates, probe=probe) for one in planned]
 
 
-def total(found: Sequence[Estimate]) -> tuple[float, int]:
-    """Seconds of all that is known, and how many steps are not in it."""
-    return sum(one.seconds or 0.0 for one in found), sum(one.seconds is None for one in found)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """Of all steps of a plan."""
+
+    certain: float
+    """Seconds of what is to be done in any case, as far as that is known."""
+    perhaps: float
+    """Of what is to be done again if what it reads comes out otherwise."""
+    unknown: int
+    """Steps that are in neither."""
+
+
+def total(planned: Sequence[Planned], found: Sequence[Estimate]) -> Total:
+    """The steps' estimates together."""
+    seconds = {True: 0.0, False: 0.0}
+    for one, estimate in zip(planned, found, strict=True):
+        seconds[one.standing is Standing.DEPENDS] += estimate.seconds or 0.0
+    unknown = sum(estimate.seconds is None for estimate in found)
+    return Total(certain=seconds[False], perhaps=seconds[True], unknown=unknown)
 
 
 def _estimate(one: Planned, record: StudyRecord, rates: dict[str, Estimate], *, probe: bool) -> Estimate:
