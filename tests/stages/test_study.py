@@ -239,16 +239,17 @@ def test_without_torch_and_without_members_it_is_one_line(painted: Path, tmp_pat
     assert "Traceback" not in done.stderr
 
 
-def killed(config: Path, when: Callable[[], bool]) -> None:
-    """Run it until `when`, then end it by force, with the processes that it started."""
+def ended(config: Path, when: Callable[[], bool], by: signal.Signals = signal.SIGKILL) -> tuple[int, str]:
+    """Run it until `when`, then end it with the processes that it started; its exit code, and what it said."""
     process = subprocess.Popen(
-        command(config), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command(config), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     while process.poll() is None and not when():
         time.sleep(0.02)
-    assert process.poll() is None, "it ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.poll() is None, "it ended before it could be ended"
+    os.killpg(process.pid, by)
+    _, said = process.communicate()
+    return process.returncode, said
 
 
 def test_a_study_that_is_killed_again_and_again_comes_to_the_same_numbers(
@@ -262,11 +263,16 @@ def test_a_study_that_is_killed_again_and_again_comes_to_the_same_numbers(
     )
     write_study_config(out / "study.yaml", config)
     study = out / "study"
-    killed(out / "study.yaml", lambda: len(list((study / "tiles").glob("*.parquet"))) > 2)
+    code, said = ended(out / "study.yaml", lambda: len(list((study / "tiles").glob("*.parquet"))) > 2, signal.SIGINT)
+    assert code == 130
+    assert said.splitlines()[-1] == "interrupted: what was finished is kept; run the same command again to go on"
+    assert "Traceback" not in said
     indexed = {path.name: path.stat().st_mtime_ns for path in (study / "tiles").glob("*.parquet")}
-    killed(out / "study.yaml", (study / "members" / "compact-10x" / "history.csv").exists)
+    code, _ = ended(out / "study.yaml", (study / "members" / "compact-10x" / "history.csv").exists)
+    assert code == -signal.SIGKILL
     assert {name: (study / "tiles" / name).stat().st_mtime_ns for name in indexed} == indexed
-    killed(out / "study.yaml", (study / "predictions").exists)
+    code, _ = ended(out / "study.yaml", (study / "predictions").exists)
+    assert code == -signal.SIGKILL
     done = run(out / "study.yaml", "--json")
     assert told(done)["failed"] == {}, done.stderr
     assert numbers(out) == numbers(finished[0])
