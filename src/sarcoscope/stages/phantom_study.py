@@ -58,11 +58,11 @@ class PhantomStudySize:
     """Of a slide that is decided."""
     length: LengthConfig
     seeds: tuple[int, ...]
-    """Of the networks at the base scale."""
+    """Of the second network."""
     draws: int
     """Of the bootstrap."""
-    other: str = "mobilenetv3_small_050"
-    """The second network, at the base scale alone."""
+    others: tuple[str, ...] = ()
+    """Further networks of timm, at the base scale."""
 
 
 FULL: Final = PhantomStudySize(
@@ -72,9 +72,10 @@ FULL: Final = PhantomStudySize(
     side_l0=8192,
     tile_px=256,
     minimum_tiles=20,
-    length=LengthConfig(epochs=10, epoch_tiles=1200, batch=24),
+    length=LengthConfig(epochs=8, epoch_tiles=960, batch=24),
     seeds=(0, 1),
     draws=1000,
+    others=("mobilenetv3_small_050",),
 )
 TINY: Final = PhantomStudySize(
     first=(6, 5, 2, 5, 5),
@@ -86,7 +87,6 @@ TINY: Final = PhantomStudySize(
     length=LengthConfig(epochs=2, epoch_tiles=240, batch=24),
     seeds=(0,),
     draws=200,
-    other="compact",
 )
 
 
@@ -169,13 +169,13 @@ def phantom_study(size: PhantomStudySize = FULL) -> StudyConfig:
                 name=_COMPACT,
                 network=NetworkConfig(name="compact", weights=NO_WEIGHTS),
                 mpp=_SCALES,
-                seeds=size.seeds,
             ),
             StudyNetwork(
-                name="other",
-                network=NetworkConfig(name=size.other, weights=NO_WEIGHTS, dropout=0.4),
+                name="compact-dropout",
+                network=NetworkConfig(name="compact", weights=NO_WEIGHTS, dropout=0.4),
                 seeds=size.seeds,
             ),
+            *(StudyNetwork(name=one, network=NetworkConfig(name=one, weights=NO_WEIGHTS)) for one in size.others),
         ),
         recipe=RecipeSection(
             metric="tile_balanced_accuracy",
