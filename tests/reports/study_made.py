@@ -29,7 +29,11 @@ def study_of(folder: Path, evaluation: Evaluation, **changes: Any) -> StudyArtif
     """Artefacts of which only the evaluation is there."""
     folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder / "evaluation.json", evaluation)
-    values: dict[str, Any] = {"out": folder, "title": "A study of phantoms", "evaluation": folder / "evaluation.json"} | changes
+    values: dict[str, Any] = {
+        "out": folder,
+        "title": "A study of phantoms",
+        "evaluation": folder / "evaluation.json",
+    } | changes
     return StudyArtifacts(**values)
 
 
