@@ -48,10 +48,12 @@ def test_every_number_of_the_patch_level_is_in_the_csv_in_full_precision() -> No
             row = by_key[one.model, one.part, "accuracy", code]
             assert (float(row["value"]), float(row["low"])) == (estimate.value, estimate.low)
             assert (int(row["n"]), int(row["units"])) == (estimate.n, estimate.units)
-            assert row["pooled"] == str(code == "MPNST")
+            assert row["optimistic"] == ("yes" if code == "MPNST" else "no")
+        assert by_key[one.model, one.part, "overall", ""]["optimistic"] == "yes"
+        assert by_key[one.model, one.part, "without_pooled", ""]["optimistic"] == "no"
         assert float(by_key[one.model, one.part, "kappa", ""]["high"]) == one.kappa.high
         assert float(by_key[one.model, one.part, "ece_after", ""]["value"]) == one.after.ece.value
-    assert {row["synthetic"] for row in found} == {"True"}
+    assert {row["synthetic"] for row in found} == {"yes"}
 
 
 def test_slide_tables_audit_clean_and_count_as_the_decisions_do(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from sarcoscope.formats.tile_index import read_cohort_tiles
 from sarcoscope.stages.cohort_split import SplitAsk, split_run
 from sarcoscope.stages.cohort_tiles import TilesConfig, cohort_from_tiles
 from sarcoscope.stages.ensemble import SearchAsk, search_ensembles
-from sarcoscope.stages.ensemble_search import is_level, smallest_level, subsets_of
+from sarcoscope.stages.ensemble_search import smallest_level, subsets_of
 from tests.cohorts_made import tissue, write_tile
 from tests.members_made import made_member
 
@@ -134,7 +134,7 @@ def test_two_that_differ_by_a_tile_cannot_be_told_apart(copy: Path) -> None:
     )
     found = search(copy)
     assert {found.ranked[at].members for at in range(2)} >= {("a", "t")}
-    level = {one.members for one in found.ranked if is_level(one)}
+    level = {one.members for one in found.ranked if one.is_level}
     assert {("a",), ("t",), ("a", "t")} <= level
     assert ("w",) not in level
     assert found.level_with_best == len(level)
@@ -183,10 +183,11 @@ def test_the_files_hold_what_was_found(copy: Path) -> None:
     assert read_search(copy / "ensembles" / "mine.json") == found
     with (copy / "ensembles" / "mine.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["members"] for row in rows] == [" ".join(one.members) for one in found.ranked] == ["a", "b"]
+    assert [row["members"] for row in rows] == [";".join(one.members) for one in found.ranked] == ["a", "b"]
     assert [float(row["value"]) for row in rows] == [0.5, 0.5]
     assert [row["behind"] for row in rows] == ["", "0.0"]
     assert [row["level"] for row in rows] == ["yes", "yes"]
+    assert [row["synthetic"] for row in rows] == ["yes", "yes"]
     assert set(found.provenance) >= {"made", "version", "members", "split_sha256", "left_out"}
     assert found.provenance["split_sha256"] == sha256_file(copy / SPLIT_FILE)
     assert search(copy, name="again", rule="weighted", most=1).ranked == found.ranked

@@ -255,6 +255,10 @@ def test_tables_hold_every_decision_and_figure(summary: EvaluateSummary, evaluat
     assert float(row["value"]) == patch_of(evaluation, "pair", Part.TEST).kappa.value
     sweep = table(folder / "sweep.csv")
     assert [row["fraction"] for row in sweep if row["declared"] == "yes"] == ["0.05"] * len(evaluation.models)
+    unmarked = {path.name for path in folder.glob("*.csv") if "synthetic" not in table(path)[0]}
+    assert unmarked == {f"slides_{one.part}.csv" for one in evaluation.slide}  # the paper's form has no room for it
+    assert {row["synthetic"] for row in (*rows, *patch, *sweep)} == {"yes"}
+    assert (folder / "NOTICE.txt").read_text(encoding="utf-8") == f"Not a clinical result. {evaluation.notice}\n"
 
 
 def test_the_refined_rule_is_swept_on_validation(evaluation: Evaluation) -> None:

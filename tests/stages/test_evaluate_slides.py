@@ -15,7 +15,7 @@ from sarcoscope.diagnosis.calibration import Calibration, Regression
 from sarcoscope.diagnosis.published import PAPER_RULES
 from sarcoscope.diagnosis.rules import SlideRules
 from sarcoscope.diagnosis.verdict import diagnose_tiles
-from sarcoscope.formats.evaluation_tables import _printed
+from sarcoscope.formats.evaluation_tables import percent_printed
 from sarcoscope.stages.evaluate_slides import (
     SweptSlide,
     comparisons,
@@ -170,11 +170,11 @@ def test_the_sweep_counts_slides_that_are_right_at_each_fraction() -> None:
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_percentages_are_printed_within_half_a_hundredth(counts: tuple[int, int]) -> None:
     right, n = counts
-    printed = _printed(Share(right=right, n=n, low=0, high=1))
+    printed = percent_printed(Share(right=right, n=n, low=0, high=1))
     assert abs(float(printed) - 100 * right / n) <= 0.005 + 1e-9
     assert (printed in {"0", "100"}) == (right in {0, n})
 
 
 def test_percentages_are_printed_as_in_the_paper() -> None:
     cells = {(13, 27): "48.15", (5, 8): "62.50", (6, 6): "100", (0, 3): "0", (40, 57): "70.18", (1, 32): "3.13"}
-    assert {key: _printed(Share(right=key[0], n=key[1], low=0, high=1)) for key in cells} == cells
+    assert {key: percent_printed(Share(right=key[0], n=key[1], low=0, high=1)) for key in cells} == cells

@@ -18,7 +18,7 @@ from sarcoscope.diagnosis.calibration import slides_needed
 from sarcoscope.formats.bundle import Bundle
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.ensemble import EnsembleAsk, SearchAsk, make_ensemble, search_ensembles
-from sarcoscope.stages.ensemble_search import ENSEMBLES_FOLDER, is_level, smallest_level
+from sarcoscope.stages.ensemble_search import ENSEMBLES_FOLDER, smallest_level
 
 _NOTICE: Final = "Research use only, not a medical device."
 _SYNTHETIC: Final = "synthetic phantom slides: of no clinical meaning"
@@ -225,7 +225,7 @@ def _table(found: Search, top: int) -> Table:
     table.add_column("level with\nthe best")
     for rank, one in enumerate(found.ranked[:top], 1):
         behind = "-" if one.behind_best is None else f"{_number(one.behind_best.value)} ({_interval(one.behind_best)})"
-        level = "-" if one.behind_best is None else "yes" if is_level(one) else "no"
+        level = "-" if one.behind_best is None else "yes" if one.is_level else "no"
         table.add_row(str(rank), Text(_members(one)), _number(one.value.value), _interval(one.value), behind, level)
     return table
 

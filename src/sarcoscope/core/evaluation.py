@@ -298,6 +298,12 @@ class SubsetResult:
     behind_best: Estimate | None
     """By how much it is worse than the best, 0 or more, the same units drawn for both; None for the best itself."""
 
+    @property
+    def is_level(self) -> bool:
+        """Whether it cannot be told from the best: the interval of their difference holds 0, or there is none."""
+        behind = self.behind_best
+        return behind is None or behind.low is None or behind.high is None or behind.low <= 0 <= behind.high
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:

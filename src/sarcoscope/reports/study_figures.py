@@ -186,10 +186,8 @@ def draw_search(search: Search, notice: str, most: int = 30) -> bytes:
     figure = new_figure(0.75 + 0.185 * len(shown))
     left, right = grid_of(figure, 1, 2, sharey=True)
     for row, one in enumerate(shown):
-        behind = one.behind_best
-        level = behind is None or behind.low is None or behind.high is None or behind.low <= 0 <= behind.high
-        color, face = (_BLUE, _BLUE) if level else (MUTED_HEX, "white")
-        for panel, value in ((left, one.value), (right, behind)):
+        color, face = (_BLUE, _BLUE) if one.is_level else (MUTED_HEX, "white")
+        for panel, value in ((left, one.value), (right, one.behind_best)):
             if value is None or value.value is None:
                 continue
             interval(panel, (value.value, row), (value.low, value.high), color=color, linewidth=1.4, zorder=2)

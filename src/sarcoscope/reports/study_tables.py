@@ -298,14 +298,13 @@ def search_table(search: Search, most: int = 10) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for rank, one in enumerate(search.ranked[:most], start=1):
         behind = one.behind_best
-        level = behind is None or behind.low is None or behind.high is None or behind.low <= 0 <= behind.high
-        mark: Mark = "quiet" if not level else ""
+        mark: Mark = "" if one.is_level else "quiet"
         rows.append((
             Cell(text=str(rank)), Cell(text=", ".join(one.members)),
             Cell(text=value_of(one.value, share=share), sub=bounds(one.value.low, one.value.high, share=share)),
             Cell(text=DASH if behind is None else value_of(behind, share=share),
                  sub="" if behind is None else bounds(behind.low, behind.high, share=share)),
-            Cell(text="the best" if rank == 1 else "cannot be told from it" if level else "behind", mark=mark),
+            Cell(text="the best" if rank == 1 else "cannot be told from it" if one.is_level else "behind", mark=mark),
         ))  # fmt: skip
     title = f"The best {len(rows)} of {plural(len(search.ranked), 'combination')} ({search.name})"
     return Table(title=title, columns=columns, rows=tuple(rows), csv=f"search_{search.name}.csv")

@@ -1,12 +1,10 @@
 """`ensemble search`: every combination of trained members on validation tiles, with intervals beside the ranking."""
 
-import csv
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from io import StringIO
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -23,6 +21,7 @@ from sarcoscope.core.names import NAME
 from sarcoscope.diagnosis.fusion import WEIGHTED, Probabilities, fit_weights, fuse
 from sarcoscope.formats.atomic import write_text
 from sarcoscope.formats.evaluation import write_search
+from sarcoscope.formats.evaluation_tables import search_table
 from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.split import SPLIT_FILE
 from sarcoscope.metrics.subsets import SUBSET_METRICS, rank_subsets
@@ -32,7 +31,6 @@ from sarcoscope.stages.predictions import PassListener, Silent, patch_table
 ENSEMBLES_FOLDER: Final = "ensembles"
 MOST_SUBSETS: Final = 2**14
 """More combinations are refused: nobody reads them, and the best of so many is luck."""
-_COLUMNS: Final = ("rank", "size", "members", "value", "low", "high", "behind", "behind_low", "behind_high", "level")
 
 
 class SearchListener(PassListener, Protocol):
@@ -144,11 +142,11 @@ def search_ensembles(ask: SearchAsk, listener: SearchListener = SILENT_SEARCH) -
         seed=ask.seed,
         synthetic=members.synthetic,
         ranked=ranked,
-        level_with_best=sum(is_level(one) for one in ranked),
+        level_with_best=sum(one.is_level for one in ranked),
         provenance=_provenance(ask, members, sorted(table.failures)),
     )
     home = ask.run / ENSEMBLES_FOLDER
-    write_text(home / f"{ask.name}.csv", csv_text(ranked))
+    write_text(home / f"{ask.name}.csv", search_table(found))
     write_search(home / f"{ask.name}.json", found)
     return found
 
@@ -197,26 +195,6 @@ def _fusing(
     return fused
 
 
-def is_level(one: SubsetResult) -> bool:
-    """Whether a combination cannot be told from the best: the interval of its difference holds 0, or there is none."""
-    behind = one.behind_best
-    return behind is None or behind.low is None or behind.high is None or behind.low <= 0 <= behind.high
-
-
 def smallest_level(ranked: Sequence[SubsetResult]) -> SubsetResult:
     """Of the combinations that cannot be told from the best, the smallest; of equally small ones the better."""
-    return min((one for one in ranked if is_level(one)), key=lambda one: len(one.members))
-
-
-def csv_text(ranked: Sequence[SubsetResult]) -> str:
-    """The ranking as a table: a row a combination, an empty cell where there is no number."""
-    text = StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(_COLUMNS)
-    for rank, one in enumerate(ranked, 1):
-        behind = one.behind_best
-        numbers = (one.value.value, one.value.low, one.value.high)
-        differences = (None,) * 3 if behind is None else (behind.value, behind.low, behind.high)
-        level = "yes" if is_level(one) else "no"
-        rows.writerow([rank, len(one.members), " ".join(one.members), *numbers, *differences, level])
-    return text.getvalue()
+    return min((one for one in ranked if one.is_level), key=lambda one: len(one.members))
