@@ -91,6 +91,15 @@ def test_a_bundle_stands_beside_its_members_and_a_bundle_that_is_one_of_them_is_
     assert {(one.one, one.other) for one in evaluation.comparisons} == {("pair", "single"), ("pair", "no-ups")}
 
 
+def test_a_weighted_bundle_of_one_member_is_that_member(run: Path, tmp_path: Path) -> None:
+    single = fused(run, tmp_path / "alone", "sees-all", rule="weighted")
+    pair = fused(run, tmp_path / "both", "sees-all", "no-ups", rule="weighted")
+    assert single.manifest.fusion.weights == (1.0,)
+    assert [(one.name, one.of) for one in models_of([single, pair]).every] == [
+        ("alone", ""), ("both", ""), ("no-ups", "both"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_votes_and_all_that_is_said_of_a_slide_are_those_of_its_diagnosis(
     place: int, run: Path, bundles: tuple[Bundle, Bundle], evaluation: Evaluation, tmp_path: Path

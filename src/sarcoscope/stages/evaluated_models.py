@@ -33,7 +33,8 @@ class Model:
     def key(self) -> str:
         """Equal for models that say the same of every slide, but for what was calibrated."""
         manifest = self.bundle.manifest
-        weights = manifest.fusion.weights or (0.0,) * len(manifest.members)
+        fused = len(manifest.members) > 1  # one member alone is the same by any rule
+        weights = (fused and manifest.fusion.weights) or (0.0,) * len(manifest.members)
         return store_key(
             {
                 "members": sorted(
@@ -43,7 +44,7 @@ class Model:
                     ),
                     key=str,
                 ),
-                "rule": manifest.fusion.rule if len(manifest.members) > 1 else "",
+                "rule": manifest.fusion.rule if fused else "",
                 "tiling": as_json(asdict(manifest.tiling)),
                 "rules": as_json(asdict(manifest.rules)),
             }
