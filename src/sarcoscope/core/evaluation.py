@@ -296,8 +296,8 @@ class SubsetResult:
     value: Estimate
     """The metric that the search ranks by."""
     behind_best: Estimate | None
-    """By how much it is worse than the best, 0 or more, the same units drawn for both, with an interval that holds for all
-    combinations at once; None for the best itself."""
+    """By how much it is worse than the best, 0 or more, the same units drawn for both; its interval holds for all
+    combinations at once. None for the best itself."""
 
     @property
     def is_level(self) -> bool:

@@ -207,7 +207,8 @@ def _search(facts: StudyFacts, notice: str) -> list[Block]:
                              alt=f"Ranked combinations of search {one.name}; the best is {best}; {level}",
                              caption=f"Combinations of members, the best {min(30, len(one.ranked))} of "
                                      f"{len(one.ranked)}, with 95% "
-                             "intervals; right, the difference to the best by the same draws, for all at once."))  # fmt: skip
+                             "intervals; right, the difference to the best by the same draws, its interval for "
+                             "all at once."))  # fmt: skip
         blocks.append(search_table(one))
     return blocks
 
