@@ -126,7 +126,11 @@ def test_pooled_classes_are_left_out_as_true_classes_only() -> None:
     assert found.overall.value == pytest.approx(3 / 5)
     assert found.without_pooled is not None
     assert (found.without_pooled.value, found.without_pooled.n, found.without_pooled.units) == (1 / 3, 3, 2)
-    assert result(labels, probabilities, units, pooled=("elsewhere",)).without_pooled is None
+    assert found.balanced_without_pooled is not None  # half of a, none of b; with c (2 of 2) it would be a half
+    assert (found.balanced_without_pooled.value, found.balanced_without_pooled.n) == (0.25, 3)
+    assert found.balanced_accuracy.value == 0.5
+    elsewhere = result(labels, probabilities, units, pooled=("elsewhere",))
+    assert elsewhere.without_pooled is elsewhere.balanced_without_pooled is None
 
 
 def test_patients_are_drawn_where_they_are_known() -> None:
@@ -189,7 +193,12 @@ def test_intervals_are_those_of_the_plain_bootstrap(drawn: tuple[Array, Array, A
         mine = at[labels[at] != 0]
         return plain.accuracy(labels[mine], said[mine])
 
+    def rest_balanced(at: Array) -> float | None:
+        mine = at[labels[at] != 0]
+        return plain.balanced_accuracy(labels[mine], said[mine], size)
+
     assert found.without_pooled is not None
+    assert found.balanced_without_pooled is not None
     slow: list[tuple[Estimate, Any]] = [
         (found.overall, lambda at: plain.accuracy(labels[at], said[at])),
         (found.balanced_accuracy, lambda at: plain.balanced_accuracy(labels[at], said[at], size)),
@@ -201,6 +210,7 @@ def test_intervals_are_those_of_the_plain_bootstrap(drawn: tuple[Array, Array, A
         (found.after.log_loss, lambda at: plain.log_loss(labels[at], hotter[at])),
         (found.per_class["b"], recall),
         (found.without_pooled, rest),
+        (found.balanced_without_pooled, rest_balanced),
     ]
     for fast, statistic in slow:
         wanted = plain.bootstrap_interval(statistic, units, np.random.default_rng(seed), 30)

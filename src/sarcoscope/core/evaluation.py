@@ -96,6 +96,8 @@ class PatchResult:
     """At temperature 1."""
     after: Reliability
     """At `temperature`."""
+    balanced_without_pooled: Estimate | None = None
+    """Balanced accuracy without the tiles of pooled classes, by which models are chosen; None as `without_pooled`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

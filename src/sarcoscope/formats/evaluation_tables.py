@@ -19,6 +19,7 @@ VARIANTS: Final = {"vote": "original", "refined": "refined", "mean": "mean", "re
 NOTICE_FILE: Final = "NOTICE.txt"
 """Beside tables: what they are not."""
 Row = Sequence[Any]
+_WITHOUT: Final = ("without_pooled", "balanced_without_pooled")
 _ESTIMATE: Final = ("value", "low", "high", "n", "units")
 _SHARE: Final = ("right", "n", "value", "low", "high")
 
@@ -140,7 +141,7 @@ def _patch(evaluation: Evaluation) -> list[Row]:
     rows: list[Row] = [("model", "part", "measure", "class", *_ESTIMATE, "optimistic")]
     for one in evaluation.patch:
         for measure, code, found in _patch_numbers(one):
-            optimistic = code in pooled if code else bool(pooled) and measure != "without_pooled"
+            optimistic = code in pooled if code else bool(pooled) and measure not in _WITHOUT
             rows.append((one.model, one.part, measure, code, *_estimate(found), optimistic))
     return rows
 
@@ -153,6 +154,8 @@ def _patch_numbers(one: PatchResult) -> Iterable[tuple[str, str, Estimate]]:
     yield "overall", "", one.overall
     if one.without_pooled is not None:
         yield "without_pooled", "", one.without_pooled
+    if one.balanced_without_pooled is not None:
+        yield "balanced_without_pooled", "", one.balanced_without_pooled
     yield "balanced_accuracy", "", one.balanced_accuracy
     yield "macro_f1", "", one.macro_f1
     yield "kappa", "", one.kappa

@@ -1,6 +1,6 @@
 """How right a model is on the tiles of one part, with intervals over whole patients or slides (table 1, figure 5)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -80,6 +80,7 @@ def patch_result(
     tiles = _gathered(labels, probabilities, units, draws, rng)
     counted, areas_of = tiles.cells(), tiles.areas()
     mine = [labels == index for index in range(len(classes))]
+    apart = [code in pooled for code in classes]
     return PatchResult(
         model=model,
         part=part,
@@ -89,7 +90,8 @@ def patch_result(
         per_class={code: tiles.estimate(cells.recalls(counted)[:, at], mine[at]) for at, code in enumerate(classes)},
         auc={code: tiles.estimate_area(areas_of[:, at], mine[at]) for at, code in enumerate(classes)},
         overall=tiles.estimate(cells.overall(counted)),
-        without_pooled=_without(tiles, counted, [code in pooled for code in classes]),
+        without_pooled=_without(tiles, counted, apart, cells.overall),
+        balanced_without_pooled=_without(tiles, counted, apart, cells.balanced_accuracy),
         balanced_accuracy=tiles.estimate(cells.balanced_accuracy(counted)),
         macro_f1=tiles.estimate(cells.macro_f1(counted)),
         kappa=tiles.estimate(cells.kappa(counted)),
@@ -147,12 +149,14 @@ def _gathered(
     return _Tiles(labels, np.asarray(probabilities, np.float64), at, drawn_units(count, draws, rng))
 
 
-def _without(tiles: _Tiles, counted: cells.Cells, apart: Sequence[bool]) -> Estimate | None:
-    """Overall without the tiles whose true class is set `apart`; what is called so stays wrong. None where none is."""
+def _without(
+    tiles: _Tiles, counted: cells.Cells, apart: Sequence[bool], statistic: Callable[[cells.Cells], Values]
+) -> Estimate | None:
+    """Of the tiles but those whose true class is set `apart`; what is called so stays wrong. None where none is."""
     if not any(apart):
         return None
     rest = np.where(np.array(apart)[:, None], 0, counted)
-    return tiles.estimate(cells.overall(rest), ~np.array(apart)[tiles.labels])
+    return tiles.estimate(statistic(rest), ~np.array(apart)[tiles.labels])
 
 
 def _distinct(at: npt.NDArray[np.intp]) -> int:

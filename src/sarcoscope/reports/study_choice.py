@@ -9,6 +9,7 @@ from sarcoscope.core.evaluation import (
     Comparison,
     Coverage,
     Decision,
+    Estimate,
     Evaluation,
     ModelWords,
     PatchResult,
@@ -25,6 +26,7 @@ PART_WORDS: Final = {
     Part.TEST2: "test set 2",
     Part.POOLED: "pooled",
 }
+_DIGITS: Final = 12
 WAY_WORDS: Final = {
     "vote": "original",
     "refined": "refined",
@@ -76,23 +78,31 @@ def patch_part(evaluation: Evaluation) -> Part | None:
 def ranked_by_validation(evaluation: Evaluation) -> tuple[ModelWords, ...]:
     """Own models that have a figure on validation, the best first; of equal ones the one with fewer members.
 
-    By balanced accuracy on validation tiles; where no tile was predicted, by validation slides that are right.
+    By balanced accuracy on validation tiles, of classes that are not pooled, since slides of the others trained the
+    models too; where no tile was predicted, by validation slides that are right. What differs by rounding is equal.
     """
     rated: list[tuple[float, int, int, ModelWords]] = []
     for place, model in enumerate(own_models(evaluation)):
         value = validation_value(evaluation, model.name)
         if value is not None:
-            rated.append((-value, len(model.members), place, model))
+            rated.append((-round(value, _DIGITS), len(model.members), place, model))
     return tuple(model for *_, model in sorted(rated, key=lambda one: one[:3]))
 
 
 def validation_value(evaluation: Evaluation, model: str) -> float | None:
     """What `ranked_by_validation` ranks by, 0..1."""
     if any(one.part is Part.VALIDATION for one in evaluation.patch):
-        patch = patch_of(evaluation, model, Part.VALIDATION)
-        return None if patch is None else patch.balanced_accuracy.value
+        found = balanced(patch_of(evaluation, model, Part.VALIDATION))
+        return None if found is None else found.value
     slide = slide_of(evaluation, model, Part.VALIDATION, "vote")
     return None if slide is None else slide.overall.value
+
+
+def balanced(patch: PatchResult | None) -> Estimate | None:
+    """Balanced accuracy of the classes that are not pooled; of all where none is."""
+    if patch is None:
+        return None
+    return patch.balanced_accuracy if patch.balanced_without_pooled is None else patch.balanced_without_pooled
 
 
 def best_model(evaluation: Evaluation) -> ModelWords:

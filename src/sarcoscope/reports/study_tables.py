@@ -103,6 +103,9 @@ def _patch_table(evaluation: Evaluation, found: Sequence[PatchResult], part: Par
     if first.without_pooled is not None:
         name = f"Overall without {listed(evaluation.pooled)}"
         rows.append((Cell(text=name, mark="best"), *_estimates([one.without_pooled for one in found])))
+        left = [one.balanced_without_pooled for one in found]
+        if any(left):
+            rows.append((Cell(text=f"Balanced accuracy without {listed(evaluation.pooled)}"), *_estimates(left)))
     for name, field, share in (
         ("Balanced accuracy", "balanced_accuracy", True),
         ("Macro F1", "macro_f1", True),
@@ -118,8 +121,7 @@ def _patch_table(evaluation: Evaluation, found: Sequence[PatchResult], part: Par
     units = plural(first.slides, "slide")
     drawn = f"{plural(first.patients, 'patient')} ({units})" if first.patients is not None else units
     note = (
-        f"Accuracy per class is the share of a class's tiles that is told right. Below each figure its 95% "
-        f"interval, by "
+        "Accuracy per class is the share of a class's tiles that is told right. Below each figure its 95% interval, by "
         f"bootstrap over {drawn}, {plural(evaluation.draws, 'draw')}."
     )
     if any(one.value is not None and one.low is None for found_one in found for one in found_one.per_class.values()):
@@ -200,8 +202,7 @@ def ways_table(evaluation: Evaluation) -> Table:
     )
     note = (
         "Original and refined are the paper's. Mean probability and regression are ours: the largest mean of the "
-        "tiles' "
-        "probabilities, and a multinomial regression on the vote shares fitted on validation slides."
+        "tiles' probabilities, and a multinomial regression on the vote shares fitted on validation slides."
     )
     return Table(title="Ways of deciding a slide, beside each other", columns=columns, rows=rows, note=note,
                  csv="slides_intervals.csv")  # fmt: skip
@@ -239,9 +240,8 @@ def comparison_table(evaluation: Evaluation) -> Table:
         if one.part is part and one.way == way and best in {one.one, one.other}
     ]
     note = (
-        "McNemar's exact test, two-sided; p as it is, not adjusted for the number of tests. All pairs and ways "
-        "stand in "
-        "the CSV."
+        "McNemar's exact test, two-sided; p as it is, not adjusted for the number of tests. All pairs and ways stand "
+        "in the CSV."
     )
     return Table(title=f"{best} against each other model on the same slides ({WAY_WORDS[way]})", columns=columns,
                  rows=tuple(_comparison_row(one, best) for one in found), note=note, csv="comparisons.csv")  # fmt: skip

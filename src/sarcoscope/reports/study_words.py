@@ -10,6 +10,7 @@ from sarcoscope.reports.study_choice import (
     PART_WORDS,
     WAY_WORDS,
     against,
+    balanced,
     best_model,
     coverage_of,
     decisions_of,
@@ -31,6 +32,7 @@ DASH: Final = "\N{EN DASH}"
 FEW: Final = 10
 """Classes with fewer slides are named among what cannot be concluded."""
 LEVEL: Final = 0.05
+_SEEN: Final = "Training was stopped and models were chosen by validation, so figures there are optimistic."
 
 
 def the(part: Part) -> str:
@@ -105,23 +107,23 @@ def chosen(evaluation: Evaluation) -> str:
     if not ranked:
         return f"Nothing was measured on validation, so no model is the best; {best.name} is spoken of as the first."
     if len(own_models(evaluation)) == 1:
-        return f"{best.name} is the only model; on validation it has {_validation(evaluation, best)}."
+        return f"{best.name} is the only model; on validation it has {_validation(evaluation, best)}. {_SEEN}"
     first = f"By validation alone the best model is {best.name}: {_validation(evaluation, best)}."
     if len(ranked) < 2:
-        return first
+        return f"{first} {_SEEN}"
     second = ranked[1]
     ahead = (validation_value(evaluation, best.name) or 0) - (validation_value(evaluation, second.name) or 0)
-    patch = patch_of(evaluation, best.name, Part.VALIDATION)
-    value = None if patch is None else patch.balanced_accuracy
+    value = balanced(patch_of(evaluation, best.name, Part.VALIDATION))
     inside = value is not None and value.low is not None and (value.value or 0) - ahead >= value.low
-    luck = ", a difference that lies within its interval" if inside else ""
-    return f"{first} The next, {second.name}, is {100 * ahead:.1f} points behind{luck}."
+    luck = ", which is within that interval: the order of the two may be luck" if inside else ""
+    return f"{first} The next, {second.name}, is {100 * ahead:.1f} points behind{luck}. {_SEEN}"
 
 
 def _validation(evaluation: Evaluation, model: ModelWords) -> str:
     patch = patch_of(evaluation, model.name, Part.VALIDATION)
-    if patch is not None:
-        return f"balanced accuracy on validation tiles {said(patch.balanced_accuracy, patch)}"
+    if patch is not None and (value := balanced(patch)) is not None:
+        pooled = "" if value is patch.balanced_accuracy else f" without the pooled {listed(evaluation.pooled)}"
+        return f"balanced accuracy on validation tiles{pooled} {said(value, patch)}"
     slide = slide_of(evaluation, model.name, Part.VALIDATION, "vote")
     return f"right on {counted(slide.overall)} of validation" if slide else "no figure"
 
@@ -177,8 +179,8 @@ def compared(evaluation: Evaluation, part: Part) -> str:
     if not apart:
         least = min(found, key=lambda item: item[1].p)
         return (
-            f"{where}, {best} cannot be told from {_others(len(found))} on the same slides: the least p "
-            f"is that against {least[0]}, {p_words(min(adjusted))} ({test})."
+            f"{where}, {best} cannot be told from {_others(len(found))} on the same slides: the least p is that "
+            f"against {least[0]}, {p_words(min(adjusted))} ({test})."
         )
     words = [f"{name} ({_only(one.one == best, one.only_one, one.only_other)}, {p_words(p)})" for name, one, p in apart]
     rest = len(found) - len(apart)

@@ -13,6 +13,7 @@ from sarcoscope.formats.atomic import writing
 from sarcoscope.formats.bundle import read_bundle
 from sarcoscope.formats.evaluation import read_evaluation
 from sarcoscope.formats.manifest import read_cohort
+from sarcoscope.reports.study_choice import balanced
 from sarcoscope.reports.study_page import StudyArtifacts, write_study_report
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.diagnose import DiagnoseConfig, diagnose
@@ -76,9 +77,10 @@ def shown_model(study: Study, evaluation: Evaluation) -> str:
             raise InputError(f"examples.model {asked!r} is no model of the study", f"there are: {', '.join(names)}")
         return asked
     scored = {
-        one.model: one.balanced_accuracy.value
+        one.model: found.value
         for one in evaluation.patch
-        if one.part is Part.VALIDATION and one.model in names and one.balanced_accuracy.value is not None
+        if one.part is Part.VALIDATION and one.model in names
+        if (found := balanced(one)) is not None and found.value is not None
     }
     return max(scored, key=lambda name: scored[name]) if scored else names[-1]
 
