@@ -1,11 +1,15 @@
 """What a study had to work with, read from a run's folder."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from sarcoscope.core.cohort import CohortSlide, Part
+from sarcoscope.diagnosis.published import PAPER_RULES
+from sarcoscope.diagnosis.rules import SlideRules
+from sarcoscope.formats.atomic import as_json
 from sarcoscope.formats.manifest import write_cohort
 from sarcoscope.formats.split import write_split
 from sarcoscope.formats.tile_index import COLUMNS, write_index
@@ -106,6 +110,19 @@ def test_methods_are_filled_from_what_was_done(facts: StudyFacts) -> None:
     assert "1,000 bootstrap draws" in words
     assert "numpy 2.3" in words
     assert "Class activation maps" not in words  # there are none
+
+
+def test_methods_state_the_rules_of_the_studys_config(facts: StudyFacts) -> None:
+    assert "undetermined" not in " ".join(methods(facts))  # nothing says what the rules were
+    told = replace(facts, stages={"config": as_json({"rules": asdict(replace(PAPER_RULES, minimum_tiles=1))})})
+    assert (
+        "A slide of fewer than 1 kept tile is left undetermined. Refined: where each of DDLPS, UPS and WDLPS holds at "
+        "least 5% of the tiles, tiles of UPS count as DDLPS. A DDLPS slide with a WDLPS component is right where these "
+        "are its two most frequent labels. Slides of MPNST were not scored."
+    ) in " ".join(methods(told))
+    bare = replace(facts, stages={"config": as_json({"rules": asdict(SlideRules())})})
+    assert "A slide of fewer than 20 kept tiles is left undetermined." in " ".join(methods(bare))
+    assert "Refined: where" not in " ".join(methods(bare))
 
 
 def test_steps_name_failures_but_no_machine_path(facts: StudyFacts) -> None:

@@ -42,12 +42,9 @@ LIMITS: Final = (
 
 def methods(facts: StudyFacts) -> tuple[str, ...]:
     """Paragraphs; what nothing is known of is left out."""
-    return tuple(
-        one
-        for one in (_material(facts), _training(facts), _models(facts.evaluation), _statistics(facts),
-                    _software(facts))
-        if one
-    )  # fmt: skip
+    decided = " ".join(one for one in (_models(facts.evaluation), _rules(facts)) if one)
+    found = (_material(facts), _training(facts), decided, _statistics(facts), _software(facts))
+    return tuple(one for one in found if one)
 
 
 def _material(facts: StudyFacts) -> str:
@@ -57,8 +54,8 @@ def _material(facts: StudyFacts) -> str:
         ratios = "/".join(f"{float(one):g}" for one in config["ratios"])
         words.append(
             f"Slides were dealt to training, validation and patch test in the ratio {ratios} (seed "
-            f"{config.get('seed')}), by "
-            "patient where one is known and by class, so that no slide's tiles stand in two parts"
+            f"{config.get('seed')}), by patient where one is known and by class, so that no slide's tiles stand in two "
+            "parts"
             + (
                 f", but for {listed(list(config['pooled']))}, whose tiles were pooled and dealt out."
                 if config.get("pooled")
@@ -76,9 +73,8 @@ def _cut(cut: Mapping[str, Any]) -> str:
     quality = cut.get("quality", {})
     limits = ", ".join(f"{str(name).replace('_', ' ')} {value:g}" for name, value in quality.items())
     return (
-        f"Tiles of {cut['tile_px']} px were cut at {scales}, resampled from the nearest finer level, and kept "
-        f"from a tissue "
-        f"share of {cut.get('minimum_tissue', 0):g} (by nuclear density: {cut.get('minimum_tissue_score', 0):g})"
+        f"Tiles of {cut['tile_px']} px were cut at {scales}, resampled from the nearest finer level, and kept from a "
+        f"tissue share of {cut.get('minimum_tissue', 0):g} (by nuclear density: {cut.get('minimum_tissue_score', 0):g})"
         + (f"; {limits}." if limits else ".")
     )
 
@@ -96,13 +92,11 @@ def _training(facts: StudyFacts) -> str:
         "at first the head alone, then stage by stage from the top" if config.unfreeze.gradual else "all stages at once"
     )
     return (
-        f"{plural(len(facts.members), 'network')} ({names}) began from: {origins}. They learnt {opened}, with "
-        f"flips, rotation, "
-        f"crop, occlusion, changes of colour and stain (strength {config.augment.strength:g}), {mixing}, and "
-        f"classes evened "
-        f"out by {config.balance.by}; seeds {seeds}. The epoch with the best {metric_words(config.metric)} on "
-        f"validation "
-        "was kept. Settings are the first member's; those of all stand in their member.json."
+        f"{plural(len(facts.members), 'network')} ({names}) began from: {origins}. They learnt {opened}, with flips, "
+        f"rotation, crop, occlusion, changes of colour and stain (strength {config.augment.strength:g}), {mixing}, and "
+        f"classes evened out by {config.balance.by}; seeds {seeds}. The epoch with the best "
+        f"{metric_words(config.metric)} on validation was kept. Settings are the first member's; those of all stand in "
+        "their member.json."
     )
 
 
@@ -112,44 +106,57 @@ def _models(evaluation: Evaluation) -> str:
     if fused:
         said = listed([f"{one.name} ({plural(len(one.members), 'member')}, {one.rule}, {one.mode})" for one in fused])
         words.append(
-            f"Members were fused by their probabilities: {said}. In mode shared all read the same tile, as "
-            f"published; in mode "
-            "concentric each reads its own scale around the same centre."
+            f"Members were fused by their probabilities: {said}. In mode shared all read the same tile, as published; "
+            "in mode concentric each reads its own scale around the same centre."
         )
     words.append(
-        "Probabilities were softened by a temperature fitted on validation tiles (Guo 2017). A slide's label is "
-        "the most "
-        "frequent label of its tiles"
+        "Fused probabilities were calibrated by a temperature fitted on validation tiles (Guo 2017). A slide's label "
+        "is the most frequent label of its tiles"
     )
     if "refined" in ways_of(evaluation):
         declared = sorted({one.declared for one in evaluation.sweeps})
         at = f" (evidence from {listed([f'{one:.0%}' for one in declared])} of the tiles)" if declared else ""
         words[-1] += (
-            f"; the refined rule of the paper relabels tiles where a slide shows evidence of all classes it "
-            f"names{at} and votes "
-            "again"
+            f"; the refined rule of the paper relabels tiles where a slide shows evidence of all classes it names{at} "
+            "and votes again"
         )
     words[-1] += "."
     if evaluation.coverage:
-        words.append(
-            "Sets of classes are split conformal sets made on validation slides (Angelopoulos 2021); slides are "
-            "flagged by the "
-            "distance of their tiles to training tiles in the last feature layer."
-        )
+        words.append("Sets of classes are split conformal sets made on validation slides (Angelopoulos 2021).")
+    if any(one.far is not None for one in evaluation.coverage):
+        words.append("Slides are flagged by the distance of their tiles to training tiles in the last feature layer.")
+    return " ".join(words)
+
+
+def _rules(facts: StudyFacts) -> str:
+    """The slide-level rules as the study's config has them; empty where there is none."""
+    config = facts.stages.get("config")
+    rules = config.get("rules") if isinstance(config, Mapping) else None
+    if not isinstance(rules, Mapping):
+        return ""
+    words = [f"A slide of fewer than {plural(rules.get('minimum_tiles', 0), 'kept tile')} is left undetermined."]
+    if refine := rules.get("refine"):
+        moved = listed([f"{source} count as {target}" for source, target in refine["relabel"].items()])
+        least = f"{100 * refine['fraction']:g}% of the tiles"
+        words.append(f"Refined: where each of {listed(refine['evidence'])} holds at least {least}, tiles of {moved}.")
+    words += [
+        f"A {one['main']} slide with a {one['component']} component is right where these are its two most frequent "
+        "labels."
+        for one in rules.get("components", ())
+    ]
+    if unscored := rules.get("unscored"):
+        words.append(f"Slides of {listed(unscored)} were not scored.")
     return " ".join(words)
 
 
 def _statistics(facts: StudyFacts) -> str:
     evaluation = facts.evaluation
     words = (
-        f"Intervals of tile figures are 95% percentile intervals of {plural(evaluation.draws, 'bootstrap draw')} "
-        f"of whole "
-        f"patients, or slides where no patient is known (Efron 1993; seed {evaluation.seed}); those of slide "
-        f"figures are "
-        "Wilson's (1927). Models were compared on the same slides by McNemar's exact test, adjusted by Holm's "
-        "procedure where "
-        "the text says so. Weights, temperatures, sets and thresholds were fitted on validation; test sets "
-        "decided nothing."
+        f"Intervals of tile figures are 95% percentile intervals of {plural(evaluation.draws, 'bootstrap draw')} of "
+        f"whole patients, or slides where no patient is known (Efron 1993; seed {evaluation.seed}); those of slide "
+        "figures are Wilson's (1927). Models were compared on the same slides by McNemar's exact test, adjusted by "
+        "Holm's procedure where the text says so. Weights, temperatures, sets and thresholds were fitted on "
+        "validation; test sets decided nothing."
     )
     return words + (" Class activation maps are those of Zhou (2016)." if facts.cam else "")
 
@@ -183,8 +190,8 @@ def stages_table(facts: StudyFacts) -> Table | None:
         return None
     columns = (
         Column(text="Step", width=1.6), Column(text="State", width=0.7), Column(text="Time", number=True, width=0.8),
-        Column(text="Begun "
-                    "(UTC)", width=1.4), Column(text="Version", width=0.9), Column(text="What came of it", width=3.4),
+        Column(text="Begun (UTC)", width=1.4), Column(text="Version", width=0.9),
+        Column(text="What came of it", width=3.4),
     )  # fmt: skip
     return Table(
         title="Steps of the study",

@@ -120,12 +120,11 @@ def _paths(panel: Axes, model: ModelWords, rows: int) -> None:
         panel.text(46.5, row + 1.6, short(model.architectures[place], 24), fontsize=TINY, color=INK_HEX, ha="center",
                    va="center")  # fmt: skip
         weight = f", weight {model.weights[place]:.2f}" if model.weights else ""
-        panel.text(46.5, row - 1.9, short(f"trained at "
-                                          f"{trained}{weight}", 30), fontsize=5.8, color=MUTED_HEX, ha="center",
-                   va="center")  # fmt: skip
+        panel.text(46.5, row - 1.9, short(f"trained at {trained}{weight}", 30), fontsize=5.8, color=MUTED_HEX,
+                   ha="center", va="center")  # fmt: skip
         _arrow(panel, (68, row), (77, middle + (row - middle) * 0.25))
     panel.add_patch(Circle((82, middle), 5, facecolor=_FILLS[2], edgecolor=MUTED_HEX, linewidth=0.8))
-    panel.text(82, middle, short(model.rule, 8), fontsize=5.8, color=INK_HEX, ha="center", va="center")
+    panel.text(82, middle, short(model.rule, 8), fontsize=5.2, color=INK_HEX, ha="center", va="center")
     _arrow(panel, (87, middle), (92, middle))
     panel.text(93, middle, "tile's\nlabel", fontsize=TINY, color=INK_HEX, va="center", linespacing=1)
 

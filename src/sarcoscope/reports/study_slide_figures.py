@@ -184,8 +184,7 @@ def sweep_words(sweeps: Sequence[Sweep]) -> str:
         rights = [point.right.right for point in one.points]
         if rights:
             parts.append(
-                f"{one.model}: {one.plain.right} of {one.plain.n} without the rule, {min(rights)} to "
-                f"{max(rights)} with it, "
-                f"declared {one.declared:.0%}"
+                f"{one.model}: {one.plain.right} of {one.plain.n} without the rule, {min(rights)} to {max(rights)} "
+                f"with it, declared {one.declared:.0%}"
             )
     return "; ".join(parts)
