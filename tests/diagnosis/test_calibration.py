@@ -132,6 +132,15 @@ def test_as_many_slides_as_are_needed_are_enough(level: float) -> None:
     assert order_statistic(range(needed - 1), level) is None
 
 
+def test_a_class_without_a_slide_is_never_left_out() -> None:
+    """Nine slides of b and c make a threshold for these two; nothing says how probable d is on slides of d."""
+    rows = np.array([[0.1, 0.8, 0.1, 0.0]] * 8 + [[0.1, 0.1, 0.8, 0.0]])
+    found = fit_conformal(rows, np.array([1] * 8 + [2]), ("a", "b", "c", "d"), 0.9)
+    assert found.own == ()
+    assert found.thresholds == {"a": None, "b": pytest.approx(0.2), "c": pytest.approx(0.2), "d": None}
+    assert conformal_set({"a": 0.0, "b": 0.1, "c": 0.9, "d": 0.0}, found) == ("c", "a", "d")
+
+
 def test_thresholds_worked_by_hand() -> None:
     """At 50 % a class needs one slide. a: scores 0.1, 0.2, 0.3, the 2nd; b: 0.6; c has none and is in every set."""
     means = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.5, 0.4, 0.1]])

@@ -186,7 +186,7 @@ def test_differences_are_told_apart_only_after_their_number_is_allowed_for() -> 
 
 @pytest.mark.parametrize(
     ("right", "n", "word"),
-    [(50, 100, "less than the level"), (100, 100, "more than the level"), (90, 100, "as the level promises")],
+    [(50, 100, "less than the level"), (100, 100, "more than the level"), (90, 100, "as was asked, as far as")],
 )
 def test_coverage_against_its_level(right: int, n: int, word: str) -> None:
     found = Coverage(model=A, part=Part.TEST2, level=0.9, covered=share(right, n), per_class={}, single=40,

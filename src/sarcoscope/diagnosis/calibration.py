@@ -44,7 +44,7 @@ class Conformal:
     slides: Mapping[str, int]
     """Validation slides by class."""
     own: tuple[str, ...]
-    """Classes with enough slides for a threshold of their own; the others share one, of their slides together."""
+    """Classes with enough slides for a threshold of their own; the others that have any share one, of all of theirs."""
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
@@ -149,7 +149,11 @@ def fit_conformal(
     A class with `slides_needed` slides of its own gets its own threshold: the level then holds for that class. The
     others share one, of their slides together: the level then holds on average over them (Mondrian conformal
     prediction, Vovk 2005). It is not that of all slides, for many easy slides of another class would make it so small
-    that a class of few slides is left out of sets that it belongs to. Classes that are `unscored` get none.
+    that a class of few slides is left out of sets that it belongs to. A class without a slide can never be left out, as
+    nothing is known of its scores. Classes that are `unscored` get none.
+
+    The level holds for slides like these if nothing else was settled by them. Where they stopped training, chose
+    members or gave the temperature, their scores are a little too good and sets a little too small.
     """
     values = 1 - np.asarray(probabilities, np.float64)
     needed = slides_needed(level)
@@ -162,7 +166,8 @@ def fit_conformal(
         if classes[label] in scores:
             scores[classes[label]].append(float(row[label]))
     others = order_statistic([one for code in counts if code not in own for one in scores[code]], level)
-    thresholds = {code: order_statistic(scores[code], level) if code in own else others for code in counts}
+    shared = {code: others if counts[code] else None for code in counts}
+    thresholds = {code: order_statistic(scores[code], level) if code in own else shared[code] for code in counts}
     return Conformal(level=level, thresholds=thresholds, slides=counts, own=own)
 
 

@@ -279,8 +279,10 @@ def coverage_table(evaluation: Evaluation) -> Table:
                           f"{found.single_right.n}", sub=_percent_bounds(found.single_right)),
                 Cell(text=str(found.everything)), Cell(text=size), Cell(text=far),
             ))  # fmt: skip
-    return Table(title="Sets of classes: what was promised and what was held", columns=columns, rows=tuple(rows),
-                 note="Split conformal sets, made on validation slides; intervals are Wilson's.",
+    return Table(title="Sets of classes: what was asked and what was held", columns=columns, rows=tuple(rows),
+                 note="Split conformal sets, made on validation slides, by which training was stopped and models were "
+                      "chosen too: a little less than the level is to be expected, more so of slides from elsewhere. "
+                      "Slides with too few tiles have no set and are not counted. Intervals are Wilson's.",
                  csv="coverage.csv")  # fmt: skip
 
 

@@ -200,7 +200,7 @@ def _only(first: bool, only_one: int, only_other: int) -> str:
 
 
 def covered(found: Coverage) -> str:
-    """How the sets of a model held what they promised on one part."""
+    """How often the sets of a model held the truth on one part, against the level that was asked for."""
     if not found.covered.n:
         return f"On {the(found.part)} no slide has a set."
     held = (
@@ -208,7 +208,7 @@ def covered(found: Coverage) -> str:
         if found.covered.high < found.level
         else "more than the level: the interval lies above it"
         if found.covered.low > found.level
-        else "as the level promises, as far as so many slides can tell"
+        else "as was asked, as far as so many slides can tell"
     )
     return (
         f"On {the(found.part)}, sets made for {found.level:.0%} hold the truth of {counted(found.covered)}, {held}; "
