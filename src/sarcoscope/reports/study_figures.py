@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.evaluation import Estimate, Evaluation, PatchResult, Reliability, Search, SlideResult
-from sarcoscope.reports.study_choice import own_models, patch_of
+from sarcoscope.reports.study_choice import PART_WORDS, WAY_WORDS, own_models, patch_of
 from sarcoscope.reports.study_drawing import (
     INK_HEX,
     LINE_HEX,
@@ -91,7 +91,9 @@ def draw_patch_confusion(evaluation: Evaluation, part: Part, notice: str) -> byt
 
 
 def draw_slide_confusion(evaluation: Evaluation, results: Sequence[SlideResult], notice: str) -> bytes:
-    """PNG: a matrix a result, counts of slides and shares of each row; a last column for undetermined ones."""
+    """PNG: a matrix a part and way of one model, counts of slides and shares of each row; a last column for those that
+    are undetermined.
+    """
     codes = [one.code for one in evaluation.classes]
     rows = [code for code in codes if any(code in one.confusion for one in results)]
     labels = {label for one in results for counts in one.confusion.values() for label in counts}
@@ -99,7 +101,7 @@ def draw_slide_confusion(evaluation: Evaluation, results: Sequence[SlideResult],
     found = []
     for one in results:
         counts = [[one.confusion.get(row, {}).get(column, 0) for column in columns] for row in rows]
-        found.append((f"{one.model}, {'original' if one.way == 'vote' else one.way}", np.array(counts, float)))
+        found.append((f"{PART_WORDS[one.part]}, {WAY_WORDS[one.way]}", np.array(counts, float)))
     return _matrices(found, rows, columns, notice)
 
 

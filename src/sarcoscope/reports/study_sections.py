@@ -141,9 +141,8 @@ def _models(facts: StudyFacts, notice: str) -> list[Block]:
     if fused(models):
         words = "; ".join(path_words(one) for one in fused(models))
         blocks.append(Figure(name="figure4_paths.png", content=draw_paths(models, notice), alt=f"Paths: {words}",
-                             caption="Figure 4. Paths of the fused models: what each member is shown (squares as "
-                                     "large as the "
-                             "field they show), the network, and the fusion."))  # fmt: skip
+                             caption="Figure 4. Paths of the fused models: what each member is shown (squares as large "
+                                     "as the field they show), the network, and the fusion."))  # fmt: skip
     return [*blocks, models_table(facts.evaluation)]
 
 
@@ -165,16 +164,14 @@ def _tiles(facts: StudyFacts, notice: str) -> list[Block]:
     )
     blocks.append(Figure(name="figure5_confusion.png", content=draw_patch_confusion(evaluation, part, notice),
                          alt=f"Confusion matrices of tiles: {_diagonals(evaluation, part)}",
-                         caption=f"Figure 5. Confusion matrices on tiles of {the(part)}: counts, and shares of "
-                                 f"each true "
-                         f"class.{more}", share=0.9))  # fmt: skip
+                         caption=f"Figure 5. Confusion matrices on tiles of {the(part)}: counts, and shares of each "
+                                 f"true class.{more}", share=0.9))  # fmt: skip
     blocks.append(Figure(name="reliability.png", content=draw_reliability(evaluation, part, notice),
                          alt=f"Reliability diagrams: {_eces(evaluation, part)}",
                          caption="How far probabilities can be taken at their word, before (dashed, hollow) and "
-                                 "after (solid) the "
-                         "temperature that was fitted on validation: on the diagonal a tile told with 80% is "
-                         "right in 80% of "
-                         "cases. ECE: expected calibration error (Guo 2017).", share=0.8))  # fmt: skip
+                                 "after (solid) the temperature that was fitted on validation: on the diagonal a "
+                                 "tile told with 80% is right in 80% of cases. ECE: expected calibration error "
+                                 "(Guo 2017).", share=0.8))  # fmt: skip
     return blocks
 
 
@@ -198,17 +195,14 @@ def _search(facts: StudyFacts, notice: str) -> list[Block]:
     for one in facts.searches:
         level = f"{one.level_with_best} of {plural(len(one.ranked), 'combination')} cannot be told from the best"
         blocks.append(Text(words=f"{one.name}: {level}, by {metric_words(one.metric)} on {one.tiles:,} {one.part} "
-                                 f"tiles of "
-                           f"{plural(one.slides, 'slide')} ({one.rule}, {one.mode}). The first place among so "
-                           f"many is partly luck, "
-                           "and its figure optimistic."))  # fmt: skip
+                                 f"tiles of {plural(one.slides, 'slide')} ({one.rule}, {one.mode}). The first place "
+                                 "among so many is partly luck, and its figure optimistic."))  # fmt: skip
         best = " + ".join(one.ranked[0].members) if one.ranked else "none"
         blocks.append(Figure(name=f"search_{one.name}.png", content=draw_search(one, notice),
                              alt=f"Ranked combinations of search {one.name}; the best is {best}; {level}",
                              caption=f"Combinations of members, the best {min(30, len(one.ranked))} of "
-                                     f"{len(one.ranked)}, with 95% "
-                             "intervals; right, the difference to the best by the same draws, its interval for "
-                             "all at once."))  # fmt: skip
+                                     f"{len(one.ranked)}, with 95% intervals; right, the difference to the best by the "
+                                     "same draws, its interval for all at once."))  # fmt: skip
         blocks.append(search_table(one))
     return blocks
 
@@ -219,8 +213,8 @@ def _slides(facts: StudyFacts, notice: str) -> list[Block]:
         return []
     blocks: list[Block] = [
         Figure(name="slides_plot.png", content=draw_ways(evaluation, notice),
-               alt="Dots with Wilson intervals of the slides that are right, by model, test set and way; the "
-                   "tables give the numbers",
+               alt="Dots with Wilson intervals of the slides that are right, by model, test set and way; the tables "
+                   "give the numbers",
                caption="Slides right by model and way of deciding, with Wilson's 95% intervals."),
         ways_table(evaluation),
     ]  # fmt: skip
@@ -231,8 +225,7 @@ def _slides(facts: StudyFacts, notice: str) -> list[Block]:
     words = [f"{PART_WORDS[one.part]} {WAY_WORDS[one.way]}" for one in results]
     blocks.append(Figure(name="slides_confusion.png", content=draw_slide_confusion(evaluation, results, notice),
                          alt=f"Confusion matrices of slides by {best}: {', '.join(words)}; {_counts(results)}",
-                         caption=f"Confusion matrices on slides by {best}, in this order: "
-                                 f"{', '.join(words)}."))  # fmt: skip
+                         caption=f"Confusion matrices on slides by {best}."))  # fmt: skip
     comparisons = comparison_table(evaluation)
     return [*blocks, comparisons] if comparisons.rows else blocks
 
@@ -247,23 +240,22 @@ def _sweep(facts: StudyFacts, notice: str) -> list[Block]:
     if evaluation.sweeps:
         blocks.append(
             Text(
-                words="The fraction was declared beforehand. The curve is of validation slides; no test set has a "
-                "say in it."
+                words="The fraction was declared beforehand. The curve is of validation slides; no test set has a say "
+                "in it."
             )
         )
         blocks.append(Figure(name="sweep.png", content=draw_sweeps(evaluation, notice),
                              alt=f"Slides right over the evidence fraction: {sweep_words(evaluation.sweeps)}",
-                             caption="Validation slides right over the evidence fraction, with Wilson's 95% "
-                                     "intervals; dotted, the "
-                             "declared fraction; dashed, without the rule."))  # fmt: skip
+                             caption="Validation slides right over the evidence fraction, with Wilson's 95% intervals; "
+                                     "dotted, the declared fraction; dashed, without the rule."))  # fmt: skip
     if facts.study.published and evaluation.sweeps:
         blocks.append(Figure(name="published.png",
                              content=draw_published("Published figures of other slides; not comparable with this "
                                                     "study's."),
-                             alt="The paper's slides right, original and refined, by model and test set; the "
-                                 "table gives the numbers",
-                             caption=f"Published, other slides, not comparable: what the refined rule changed in "
-                                     f"the paper. {SOURCE}."))  # fmt: skip
+                             alt="The paper's slides right, original and refined, by model and test set; the table "
+                                 "gives the numbers",
+                             caption="Published, other slides, not comparable: what the refined rule changed in the "
+                                     f"paper. {SOURCE}."))  # fmt: skip
         blocks.append(published_table())
         blocks.append(Points(title="Cells of the paper that disagree with their own counts", items=MISPRINTS))
     return blocks
@@ -283,8 +275,8 @@ def _uncertainty(facts: StudyFacts, notice: str) -> list[Block]:
         Figure(name="coverage.png", content=draw_coverage(evaluation, notice),
                alt="Dots with Wilson intervals of how often sets hold the truth, against the level asked for; the "
                    "table gives the numbers",
-               caption="How often sets hold the truth, with Wilson's 95% intervals, against the level that was "
-                       "asked for."),
+               caption="How often sets hold the truth, with Wilson's 95% intervals, against the level that was asked "
+                       "for."),
         coverage_table(evaluation),
     ]  # fmt: skip
 
@@ -310,8 +302,8 @@ def _cam(facts: StudyFacts) -> list[Block]:
     if not found:
         return []
     words = (
-        "Figure 8. Class activation maps (Zhou 2016): where a network finds what speaks for a class. No proof of "
-        "what it understands."
+        "Figure 8. Class activation maps (Zhou 2016): where a network finds what speaks for a class. No proof of what "
+        "it understands."
     )
     return [Text(words=words, kind="plain"), Gallery(figures=found, columns=1, paper=1)]
 
