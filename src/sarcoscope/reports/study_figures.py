@@ -91,9 +91,7 @@ def draw_patch_confusion(evaluation: Evaluation, part: Part, notice: str) -> byt
 
 
 def draw_slide_confusion(evaluation: Evaluation, results: Sequence[SlideResult], notice: str) -> bytes:
-    """PNG: a matrix a part and way of one model, counts of slides and shares of each row; a last column for those that
-    are undetermined.
-    """
+    """PNG: a matrix a part and way of one model, counts of slides and shares of each row; undetermined ones last."""
     codes = [one.code for one in evaluation.classes]
     rows = [code for code in codes if any(code in one.confusion for one in results)]
     labels = {label for one in results for counts in one.confusion.values() for label in counts}
