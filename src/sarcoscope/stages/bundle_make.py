@@ -32,7 +32,7 @@ INTENDED_USE: Final = "For research on slides like those that it was trained on.
 _PLACES: Final[Any] = {"config": {"run": True, "network": {"weights": True}}}
 """What of a member's record says where files lay on the machine that trained it."""
 _NO_FILES: Final[Mapping[str, bytes]] = {}
-NOT_FOR: Final = "It was not evaluated on whole slides, and not on slides of other centres."
+NOT_FOR: Final = "When it was made it had not been evaluated on whole slides, nor on slides of other centres."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
