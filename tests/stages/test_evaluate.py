@@ -1,7 +1,9 @@
 """Bundles on a drawn cohort: votes as a diagnosis counts them, numbers as others compute them, a kill, an audit."""
 
 import csv
+import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -327,6 +329,49 @@ def test_bundles_that_cannot_be_compared_are_refused_in_one_line(
         evaluate(ask(tmp_path / "none", bundles))
     with pytest.raises(InputError, match="draws=-1"):
         ask(run, bundles, draws=-1)
+
+
+def copied(made: Bundle, folder: Path, **record: object) -> Bundle:
+    """Another of the name, whose first member's record says other things of its training."""
+    shutil.copytree(made.folder, folder)
+    values = made.manifest.model_dump(mode="json")
+    first = next(iter(values["provenance"]["members"]))
+    values["provenance"]["members"][first] |= record
+    return write_bundle(folder, BundleManifest.model_validate(values))
+
+
+def test_slides_that_are_known_to_have_trained_a_bundle_are_refused(
+    run: Path, bundles: tuple[Bundle, Bundle], tmp_path: Path
+) -> None:
+    trained = copied(bundles[0], tmp_path / "trained", config={"train_on_validation": True})
+    with pytest.raises(InputError, match=r"sees-all of bundle pair was trained on validation tiles too; .*--part test"):
+        evaluate(ask(run, (trained,)))
+    told = evaluate(ask(run, (trained,), parts=(Part.TEST,), out=tmp_path / "out")).evaluation
+    parts = [one for one in told.models if one.of]
+    assert parts
+    assert all(one.temperature == 1 and "validation tiles trained" in one.why_not["conformal"] for one in parts)
+
+
+def test_a_bundle_of_another_repetition_is_refused_and_one_of_another_split_is_told(
+    run: Path, bundles: tuple[Bundle, Bundle], tmp_path: Path
+) -> None:
+    again = tmp_path / "run"
+    shutil.copytree(run, again, ignore=shutil.ignore_patterns("b", "members", "evaluation"))
+    lines = (again / "split.csv").read_text().splitlines()
+    rows = [line.split(",") for line in lines[1:]]
+    turned = {"train": "test", "test": "train"}
+    several = ["slide,r1,r2", *(f"{slide},{part},{turned.get(part, part)}" for slide, part in rows)]
+    (again / "split.csv").write_text("\n".join(several) + "\n")
+    split = hashlib.sha256((again / "split.csv").read_bytes()).hexdigest()
+    single = copied(bundles[1], tmp_path / "r1", split_sha256=split, fold="r1")
+    with pytest.raises(
+        InputError, match=r"sees-all of bundle single was trained in repetition 'r1', and 'r2'.*--fold r1"
+    ):
+        evaluate(ask(again, (single,), fold="r2"))
+    mine = ask(again, (single,), fold="r1", parts=(Part.TEST,))
+    assert "another split" not in evaluate(mine).evaluation.data
+    strange = evaluate(ask(again, (bundles[1],), fold="r1", parts=(Part.TEST,))).evaluation
+    assert "single was trained by another split than split.csv of this run" in strange.data
 
 
 def test_each_scale_alone_stands_beside_a_bundle_of_several(tmp_path: Path) -> None:

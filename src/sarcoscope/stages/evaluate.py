@@ -33,6 +33,7 @@ from sarcoscope.formats.evaluation_tables import write_tables
 from sarcoscope.formats.split import read_split
 from sarcoscope.metrics.patch import patch_result
 from sarcoscope.stages.calibrate import calibrate
+from sarcoscope.stages.evaluate_origin import check_unseen, is_trained_on_validation, other_splits
 from sarcoscope.stages.evaluate_slides import (
     SweptSlide,
     comparisons,
@@ -113,7 +114,8 @@ class EvaluateSummary:
 def evaluate(ask: EvaluateAsk, listener: PassListener = SILENT) -> EvaluateSummary:
     """Evaluate, and write OUT/evaluation.json and OUT/tables/*.csv.
 
-    Raises InputError, ArtifactError, BundleError; a slide that cannot be read is named and the others go on.
+    Raises InputError, also where slides asked for are known to have trained a member, ArtifactError, BundleError; a
+    slide that cannot be read is named and the others go on.
     """
     started, begin = datetime.now(UTC), perf_counter()
     if not ask.run.is_dir():
@@ -124,6 +126,7 @@ def evaluate(ask: EvaluateAsk, listener: PassListener = SILENT) -> EvaluateSumma
     out = ask.out or ask.run / EVALUATION_FOLDER
     hears = Counting(listener)
     scope = Scope.of(ask, split, bundles)
+    check_unseen(ask.run, ask.fold, bundles, scope.patch)
     found = Found()
     for bundle in bundles:
         _Whole(ask, scope, bundle, hears).measure(models.of(bundle), found)
@@ -262,6 +265,8 @@ class _Whole:
             return (
                 replace(carried, why_not=dict.fromkeys(_CALIBRATED, "the bundle carries none")) if nothing else carried
             )
+        if is_trained_on_validation(self.bundle):
+            return Calibration(why_not=dict.fromkeys(_CALIBRATED, "validation tiles trained a member of the bundle"))
         level = carried.conformal.level if carried.conformal else _LEVEL
         fitted = calibrate(model.bundle, patch, slides, level=level).calibration
         return replace(fitted, why_not={**fitted.why_not, "distance": "not measured for a part of a bundle"})
@@ -346,7 +351,7 @@ def _evaluation(ask: EvaluateAsk, scope: Scope, models: Models, found: Found) ->
         name=ask.name or ask.run.resolve().name,
         synthetic=synthetic,
         notice=(SYNTHETIC if synthetic else "") + RESEARCH,
-        data=data_words(ask.run, ask.fold, scope.slide, found.decisions, found.patch),
+        data=data_words(ask.run, ask.fold, scope.slide, found.decisions, found.patch) + other_splits(ask.run, wholes),
         classes=tuple(ClassWords(code=one.code, name=one.name, color=one.color) for one in wholes[0].manifest.classes),
         pooled=tuple(code for code in wholes[0].codes if code in scope.pooled),
         unscored=scope.unscored,
