@@ -228,6 +228,30 @@ def test_the_penalty_is_the_one_that_serves_slides_left_out() -> None:
     assert chosen[0.0] > chosen[0.6]  # noise wants a strong one
 
 
+def test_slides_of_a_patient_are_left_out_together() -> None:
+    """Noise, but each patient has three slides that say the same: who knows two of them knows the third."""
+    labels = np.repeat((D, L, U), 12)
+    noise = np.repeat(np.random.default_rng(5).dirichlet(np.full(5, 0.3), 12), 3, axis=0)
+    patients = [f"p{at // 3}" for at in range(36)]
+    assert fit_regression(noise, labels, patients).penalty == max(PENALTIES)
+    assert fit_regression(noise, labels).penalty < max(PENALTIES)
+    alone = ["of d"] * 12 + patients[12:]  # all slides of a class are one patient's: it cannot be left out
+    assert fit_regression(noise, labels, alone).penalty == fit_regression(noise, labels).penalty
+
+
+def test_the_order_of_slides_changes_nothing(one: Bundle) -> None:
+    """More slides than groups, so that which ones are left out together matters."""
+    rng = np.random.default_rng(2)
+    slides = [
+        whole(f"v{at:02d}", label, rows(list(rng.choice([label, D, U, L], 20))))
+        for at, label in enumerate([D, U, L] * 11)
+    ]
+    found = calibrate(one, None, by_name(slides))
+    for seed in range(4):
+        turned = [slides[at] for at in np.random.default_rng(seed).permutation(len(slides))]
+        assert calibrate(one, None, by_name(turned)) == found
+
+
 def test_thresholds_rest_on_what_a_diagnosis_says_of_the_slides(two: Bundle) -> None:
     """The 10th smallest of 9 + 1 at 90 % is the largest, taken from diagnoses at the temperature, not from the fit."""
     rng = np.random.default_rng(5)

@@ -3,7 +3,7 @@
 Nothing is fitted on tiles of pooled classes, whose slides trained the members too, nor on any test set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,7 +36,7 @@ NEIGHBOURS: Final = 10
 _NEVER: Final = -1000.0
 """Bias of a class that a regression saw no slide of."""
 _FOLDS: Final = 20
-"""Slides are left out one by one where there are no more than these, else in so many groups."""
+"""Patients, or slides, are left out one by one where there are no more than these, else in so many groups."""
 _TINY: Final = 1e-12
 
 _Labels = npt.NDArray[np.intp]
@@ -68,6 +68,8 @@ class _Slides:
     """(S, C) of the votes."""
     means: Probabilities
     """(S, C) mean probability at the bundle's temperature."""
+    patients: tuple[str, ...]
+    """(S,) patient, or slide where it is not known."""
 
 
 def validation_tiles(patch: PatchTable | None, classes: tuple[str, ...]) -> tuple[Probabilities, _Labels]:
@@ -134,7 +136,8 @@ def _temperature(bundle: Bundle, patch: PatchTable | None) -> tuple[float | _Unf
 def _seen(bundle: Bundle, slides: list[SlideTiles], temperature: float) -> _Slides:
     manifest = bundle.manifest
     rows: list[tuple[str, int, Probabilities, Probabilities]] = []
-    for one in slides:
+    patients = {one.slide.slide: f"patient {one.slide.patient}" for one in slides if one.slide.patient}
+    for one in sorted(slides, key=lambda one: one.slide.slide):
         label = str(one.slide.label)
         if label in manifest.rules.unscored or len(one.tiles) < manifest.rules.minimum_tiles:
             continue
@@ -149,6 +152,7 @@ def _seen(bundle: Bundle, slides: list[SlideTiles], temperature: float) -> _Slid
         labels=np.array([label for _, label, *_ in rows], np.intp),
         shares=np.array([shares for *_, shares, _ in rows]) if rows else empty,
         means=np.array([means for *_, means in rows]) if rows else empty,
+        patients=tuple(patients.get(name, f"slide {name}") for name, *_ in rows),
     )
 
 
@@ -164,21 +168,34 @@ def _regression(seen: _Slides, classes: tuple[str, ...]) -> Regression | _Unfit:
     if len(there) < 2 or min(there.values()) < 2:
         listed = ", ".join(f"{code} {count}" for code, count in there.items()) or "none"
         return f"validation slides: {listed}; two classes are needed, and two slides of each that has any"
-    return fit_regression(seen.shares, seen.labels)
+    return fit_regression(seen.shares, seen.labels, seen.patients)
 
 
-def fit_regression(shares: Probabilities, labels: npt.NDArray[np.integer]) -> Regression:
+def fit_regression(
+    shares: Probabilities, labels: npt.NDArray[np.integer], patients: Sequence[str] | None = None
+) -> Regression:
     """Multinomial regression on (S, C) vote shares of slides of the (S,) classes, at least two slides each.
 
-    The penalty is the one of `PENALTIES` with the least log loss on slides left out, of equal ones the strongest. A
-    class without a slide is never told.
+    The penalty is the one of `PENALTIES` with the least log loss on slides left out, of equal ones the strongest. All
+    slides of one of the (S,) `patients` are left out together, unless that leaves a class without a slide. A class
+    without a slide is never told.
     """
-    order = np.argsort(labels, kind="stable")
-    group = np.empty(len(labels), np.intp)
-    group[order] = np.arange(len(labels)) % _FOLDS  # slides of one class go to different groups, as far as they reach
+    group = _groups(labels, np.arange(len(labels)))
+    if patients is not None:
+        together = _groups(labels, np.unique(np.asarray(patients), return_inverse=True)[1])
+        if all(set(labels[together != one]) == set(labels) for one in together):
+            group = together
     losses = [_left_out(shares, labels, group, penalty) for penalty in PENALTIES]
     best = PENALTIES[int(np.argmin(np.round(losses, 9)))]
     return _fit(shares, labels, best)
+
+
+def _groups(labels: npt.NDArray[np.integer], units: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """(S,) group of each slide, whole units together; units of one class in different groups, as far as they reach."""
+    firsts = [int(labels[units == one][0]) for one in range(int(units.max()) + 1)]
+    group = np.empty(len(firsts), np.intp)
+    group[np.argsort(firsts, kind="stable")] = np.arange(len(firsts)) % _FOLDS
+    return group[units]
 
 
 def _left_out(
