@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
+from sarcoscope.core.errors import TrainingError
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.study import EnsembleSection, ExamplesSection, MultiModel, StudyStage
 from sarcoscope.core.training import LengthConfig
@@ -28,10 +30,12 @@ from sarcoscope.stages.phantom_study import (
     phantom_slides,
     phantom_study,
 )
-from sarcoscope.stages.study import StudyAsk, plan_study, run_study
+from sarcoscope.stages.study import StudyAsk, plan_study, run_steps, run_study
+from sarcoscope.stages.study_cohort import Study
 from sarcoscope.stages.study_config import StudyConfig, paper_study, read_study_config, write_study_config
-from sarcoscope.stages.study_plan import Standing
-from sarcoscope.stages.study_record import read_study_record
+from sarcoscope.stages.study_listen import Silence, StudyListener
+from sarcoscope.stages.study_plan import Done, Standing, Step
+from sarcoscope.stages.study_record import StepRecord, read_study_record
 
 MICRO = PhantomStudySize(
     first=(5, 5, 2, 5, 5),
@@ -274,9 +278,97 @@ def test_a_study_that_is_killed_again_and_again_comes_to_the_same_numbers(
     assert {name: (study / "tiles" / name).stat().st_mtime_ns for name in indexed} == indexed
     code, _ = ended(out / "study.yaml", (study / "predictions").exists)
     assert code == -signal.SIGKILL
-    done = run(out / "study.yaml", "--json")
+    done = run(out / "study.yaml", "--json", "--until", "evaluate")
     assert told(done)["failed"] == {}, done.stderr
     assert numbers(out) == numbers(finished[0])
+
+
+class Heard(Silence):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @override
+    def step_began(self, name: str, why: Sequence[str], number: int, total: int) -> None:
+        self.lines.append(f"{name}: {'; '.join(why)}")
+
+    @override
+    def step_skipped(self, name: str, number: int, total: int) -> None:
+        self.lines.append(f"{name}: skipped")
+
+    @override
+    def step_failed(self, name: str, problem: str) -> None:
+        self.lines.append(f"{name}: {problem}")
+
+
+def written(
+    out: Path, name: str, *after: str, text: str = "x", fails: bool = False, beside: tuple[str, ...] = ()
+) -> Step:
+    """A step that writes a file with what it read, or fails."""
+
+    def does(_before: StepRecord | None, _hears: StudyListener) -> Done:
+        if fails:
+            raise TrainingError(f"{name} is broken", "mend it")
+        (out / f"{name}.txt").write_text(text, encoding="utf-8")
+        return Done(wrote={f"{name}.txt": ""}, failures={"s": "no slide"} if name == "a" else {})
+
+    def reads() -> dict[str, str]:
+        files = [out / f"{one}.txt" for one in (*after, *beside)]
+        return {path.stem: path.read_text(encoding="utf-8") for path in files if path.exists()}
+
+    stage = StudyStage.TRAIN
+    return Step(name=name, stage=stage, after=after, beside=beside, settings={"text": text}, reads=reads, does=does)
+
+
+def test_a_step_that_fails_stops_only_what_cannot_do_without_it(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    study = Study(config=replace(micro_config(), out=str(out)))
+
+    def steps(*, broken: bool, text: str = "x") -> list[Step]:
+        return [
+            written(out, "a", text=text),
+            written(out, "b", "a", fails=broken),
+            written(out, "c", "b"),
+            written(out, "d", "a", beside=("b",)),
+        ]
+
+    heard = Heard()
+    summary = run_steps(study, steps(broken=True), steps(broken=True), heard)
+    assert heard.lines == [
+        "a: ",
+        "b: ",
+        "b: b is broken; mend it",
+        "c: cannot begin: b did not come through",
+        "d: ",
+    ]
+    assert (summary.done, summary.exit_code) == (["a", "d"], 1)
+    assert summary.failures == {"a": {"s": "no slide"}}
+    heard = Heard()
+    summary = run_steps(study, steps(broken=False), steps(broken=False), heard)
+    assert heard.lines == ["a: skipped", "b: failed before", "c: ", "d: b new"]
+    assert (summary.failed, summary.exit_code) == ({}, 1)  # for the slide of the step that was skipped
+    heard = Heard()
+    run_steps(study, steps(broken=False, text="y"), steps(broken=False, text="y"), heard)
+    assert heard.lines == [
+        "a: config text x -> y",
+        "b: a changed",
+        "c: skipped",
+        "d: a changed",
+    ]  # b came out as it was
+
+
+def test_a_run_that_ends_early_forgets_no_later_step(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    study = Study(config=replace(micro_config(), out=str(out)))
+    every = [written(out, "a"), written(out, "b", "a")]
+    run_steps(study, every, every)
+    changed = [written(out, "a", text="y"), every[1]]
+    run_steps(study, changed, changed[:1])
+    assert [one.name for one in read_study_record(out).stages] == ["a", "b"]
+    alone = [written(out, "a", text="z")]
+    run_steps(study, alone, alone)  # a study that has no step b any more
+    assert [one.name for one in read_study_record(out).stages] == ["a"]
 
 
 def test_two_runs_at_once_are_refused(finished: tuple[Path, Any]) -> None:

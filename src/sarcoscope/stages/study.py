@@ -97,10 +97,17 @@ def run_study(ask: StudyAsk, listener: StudyListener | None = None) -> StudySumm
     without the training extra.
     """
     study = Study(config=ask.config, workers=ask.workers, threads=ask.threads)
-    steps = _until(steps_of(study), ask.until)
+    every = steps_of(study)
+    return run_steps(study, every, _until(every, ask.until), listener)
+
+
+def run_steps(
+    study: Study, every: Sequence[Step], wanted: Sequence[Step], listener: StudyListener | None = None
+) -> StudySummary:
+    """Do those of a study's steps that are wanted and not done. InputError where another run is at it, ..."""
     busy = InputError(f"another run is at work on {shown(study.out)}", "wait for it, or give the study another `out`")
     with alone_at_once(study.out / "study", busy):
-        return _Run(study, steps, listener or Silence()).run()
+        return _Run(study, every, wanted, listener or Silence()).run()
 
 
 def _until(steps: Sequence[Step], until: StudyStage | None) -> list[Step]:
@@ -111,8 +118,9 @@ def _until(steps: Sequence[Step], until: StudyStage | None) -> list[Step]:
 class _Run:
     """One run over a study's steps."""
 
-    def __init__(self, study: Study, steps: Sequence[Step], hears: StudyListener) -> None:
-        self._study, self._steps, self._hears = study, steps, hears
+    def __init__(self, study: Study, every: Sequence[Step], wanted: Sequence[Step], hears: StudyListener) -> None:
+        self._study, self._steps, self._hears = study, wanted, hears
+        self._names = [step.name for step in every]
         self._record = read_study_record(study.out)
         self._summary = StudySummary(out=study.out)
 
@@ -161,8 +169,7 @@ class _Run:
     def _write(self, one: StepRecord) -> None:
         """Put it into stages.json, in the order of the study; steps that the study no longer has go."""
         known = {record.name: record for record in self._record.stages} | {one.name: one}
-        names = [step.name for step in steps_of(self._study)]
-        stages = tuple(known[name] for name in names if name in known)
+        stages = tuple(known[name] for name in self._names if name in known)
         synthetic = self._record.synthetic
         if (self._study.out / COHORT_FILE).is_file():
             synthetic = is_phantom(self._study.out)

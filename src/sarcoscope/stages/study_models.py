@@ -156,7 +156,7 @@ def model_steps(study: Study) -> list[Step]:
 def _bundle_step(study: Study, model: StudyModel) -> Step:
     config, out = study.config, study.out
     settings: dict[str, Any] = {**flat(config.rules, "rules"), **flat(config.class_names, "class_names")}
-    settings |= {f"ensembles.{key}": getattr(config.ensembles, key) for key in ("rule", "level", "metric")}
+    settings |= {f"ensembles.{key}": getattr(config.ensembles, key) for key in ("rule", "level")}
     settings |= {"base_mpp": config.base_mpp}
     return Step(
         name=f"bundle {model.name}",

@@ -47,7 +47,9 @@ class Step:
     name: str
     stage: StudyStage
     after: tuple[str, ...] = ()
-    """Names of the steps whose files it reads."""
+    """Names of the steps that it cannot do without."""
+    beside: tuple[str, ...] = ()
+    """Names of those whose files it reads where they are there."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """As `StepRecord.settings`."""
     reads: Reads = dict
@@ -95,7 +97,7 @@ def plan_steps(steps: Sequence[Step], record: StudyRecord, out: Path) -> list[Pl
     """Every step as it stands now, in order."""
     planned: dict[str, Planned] = {}
     for step in steps:
-        waiting = [one for one in step.after if planned[one].standing is not Standing.DONE]
+        waiting = [one for one in (*step.after, *step.beside) if planned[one].standing is not Standing.DONE]
         planned[step.name] = stand(step, record.of(step.name), out, waiting)
     return list(planned.values())
 

@@ -13,7 +13,7 @@ from sarcoscope.formats.atomic import writing
 from sarcoscope.formats.bundle import read_bundle
 from sarcoscope.formats.evaluation import read_evaluation
 from sarcoscope.formats.manifest import read_cohort
-from sarcoscope.reports.study_choice import balanced
+from sarcoscope.reports.study_choice import ranked_by_validation
 from sarcoscope.reports.study_page import StudyArtifacts, write_study_report
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.diagnose import DiagnoseConfig, diagnose
@@ -26,7 +26,7 @@ from sarcoscope.stages.study_listen import DiagnoseHears, PassHears, StudyListen
 from sarcoscope.stages.study_models import evaluated, evaluation_path, evaluation_reads, models_of
 from sarcoscope.stages.study_plan import Done, Step
 from sarcoscope.stages.study_record import STAGES_FILE
-from sarcoscope.stages.study_train import step_name, trainings
+from sarcoscope.stages.study_train import trainings
 
 SLIDES: Final = "slides"
 CAM: Final = "cam"
@@ -58,7 +58,8 @@ def show_steps(study: Study) -> list[Step]:
         Step(
             name=_REPORT,
             stage=StudyStage.REPORT,
-            after=("evaluate", *(step.name for step in steps)),
+            after=("evaluate",),
+            beside=tuple(step.name for step in steps),
             settings={"title": config.title, "published": config.published},
             reads=lambda: _report_reads(study),
             does=lambda _before, _hears: _report(study),
@@ -69,20 +70,15 @@ def show_steps(study: Study) -> list[Step]:
 
 
 def shown_model(study: Study, evaluation: Evaluation) -> str:
-    """Whose maps are drawn: the one asked for, else the best on validation tiles. InputError where it is not there."""
+    """Whose maps are drawn: the one asked for, else the report's best one. InputError where it is not there."""
     names = evaluated(study)
     asked = study.config.examples.model
     if asked:
         if asked not in names:
             raise InputError(f"examples.model {asked!r} is no model of the study", f"there are: {', '.join(names)}")
         return asked
-    scored = {
-        one.model: found.value
-        for one in evaluation.patch
-        if one.part is Part.VALIDATION and one.model in names
-        if (found := balanced(one)) is not None and found.value is not None
-    }
-    return max(scored, key=lambda name: scored[name]) if scored else names[-1]
+    ranked = [one.name for one in ranked_by_validation(evaluation) if one.name in names]
+    return ranked[0] if ranked else names[-1]
 
 
 def example_slides(study: Study) -> list[str]:
@@ -147,11 +143,10 @@ def _diagnose(study: Study, hears: StudyListener) -> Done:
 
 
 def _explain_step(study: Study, network: str) -> Step:
-    own = [one for one in trainings(study) if one.row.name == network]
     return Step(
         name=f"{_EXPLAIN} {network}",
         stage=StudyStage.EXPLAIN,
-        after=("evaluate", *(step_name(one) for one in own)),
+        after=tuple(f"bundle {model.name}" for model in models_of(study)),
         settings={"examples.cam_tiles": study.config.examples.cam_tiles},
         reads=lambda: {**tiles_reads(study.out), **bundles_reads(study.out, [explained(study, network)[0]])},
         does=lambda _before, hears: _explain(study, network, hears),
