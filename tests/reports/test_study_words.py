@@ -16,6 +16,7 @@ from sarcoscope.reports.study_choice import (
     ranked_by_validation,
     slide_tests,
 )
+from sarcoscope.reports.study_methods import independence
 from sarcoscope.reports.study_words import (
     bounds,
     can_conclude,
@@ -208,6 +209,20 @@ def test_slides_left_open_are_counted() -> None:
     )
     blind = replace(told, far=None)
     assert left_open([blind], "vote") == "None of 1 slide is left undetermined, which counts as not right."
+
+
+def test_slides_of_one_patient_are_said_to_make_slide_figures_too_sure() -> None:
+    decided = [one for one in MADE.decisions if one.part in (Part.TEST1, Part.TEST2)]
+    slides, patients = {(one.part, one.slide) for one in decided}, {one.patient for one in decided}
+    assert len(slides) > len(patients)
+    words = (
+        f"{len(slides)} slides of the test sets are of {len(patients)} patients, so intervals are somewhat too narrow"
+    )
+    assert words in independence(MADE)
+    alone = replace(MADE, decisions=tuple(replace(one, patient=f"of {one.part} {one.slide}") for one in decided))
+    assert "no two of the test sets are known to be of one patient" in independence(alone)
+    bare = replace(MADE, decisions=tuple(replace(one, patient=None) for one in decided))
+    assert "is not known" in independence(bare)
 
 
 def test_what_cannot_be_concluded_is_named() -> None:
