@@ -20,6 +20,7 @@ from sarcoscope.core.training import (
     OptimiserConfig,
     TrainConfig,
     UnfreezeConfig,
+    check_once,
 )
 
 MODES: Final = ("shared", "concentric")
@@ -180,7 +181,7 @@ class EnsembleSection:
             raise InputError(f"name {self.single!r} of a model", "give letters, digits, '.', '_' and '-'")
         if unknown := [one for one in self.modes if one not in MODES]:
             raise InputError(f"unknown mode {unknown[0]!r}", f"give {' or '.join(MODES)}")
-        _once("ensembles.modes", self.modes)
+        check_once("ensembles.modes", self.modes)
         if not self.modes and self.multi:
             raise InputError("models of several scales without a mode", f"give ensembles.modes: [{MODES[0]}]")
 
@@ -262,7 +263,7 @@ class StudyDesign:
             raise InputError(f"base_mpp {self.base_mpp:g} is not cut", f"tiles.mpp: {_listed(cut)}")
         if not self.networks:
             raise InputError("no network", "list at least one in networks")
-        _once("names of networks", [row.name for row in self.networks])
+        check_once("names of networks", [row.name for row in self.networks])
         for row in self.networks:
             if strange := [one for one in row.mpp if Mpp(one) not in cut]:
                 raise InputError(f"network {row.name} at {strange[0]:g} um/px, not cut", f"tiles.mpp: {_listed(cut)}")
@@ -278,7 +279,7 @@ class StudyDesign:
             if strange := [one for one in model.mpp if one not in rows[model.network].mpp]:
                 problem = f"model {model.name} at {strange[0]:g} um/px"
                 raise InputError(problem, f"{model.network} is trained at {_listed(rows[model.network].mpp)}")
-        _once("names of models", [self.ensembles.single, *(model.name for model in self.ensembles.multi)])
+        check_once("names of models", [self.ensembles.single, *(model.name for model in self.ensembles.multi)])
 
 
 def scale_word(mpp: float) -> str:
@@ -294,8 +295,3 @@ def paper_cut() -> CutConfig:
 
 def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{one:g}" for one in values)
-
-
-def _once(what: str, values: Sequence[object]) -> None:
-    if len(set(values)) < len(values):
-        raise InputError(f"{what} {list(values)}", "give each once")

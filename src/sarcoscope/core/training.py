@@ -259,7 +259,7 @@ class TrainConfig:
         if not self.seeds or min(self.seeds) < 0:
             raise InputError(f"seeds {list(self.seeds)}", "give whole numbers from 0")
         for name in ("classes", "folds", "mpp", "seeds"):
-            _once(name, getattr(self, name))
+            check_once(name, getattr(self, name))
         for name in ("workers", "cache_mb", "checkpoint_minutes"):
             _from_zero(name, getattr(self, name) or 0)
         if self.side_px is not None and self.side_px < 16:
@@ -268,7 +268,8 @@ class TrainConfig:
             raise InputError(f"unknown tracker {unknown[0]!r}", f"give {', '.join(TRACKERS)}, both or none")
 
 
-def _once(name: str, values: Sequence[object]) -> None:
+def check_once(name: str, values: Sequence[object]) -> None:
+    """Raise InputError where a value stands twice."""
     if len(set(values)) < len(values):
         raise InputError(f"{name} {list(values)}", "give each once")
 

@@ -14,7 +14,15 @@ from sarcoscope.formats.diagnoses import DiagnosisRecord
 from sarcoscope.reports.colors import DROPPED, INK, LINE, MUTED, NOTICE, WHITE, Color, parse_color, tile_alpha
 from sarcoscope.reports.drawing import fit, font, png, wrap, write
 from sarcoscope.reports.overlay import blend, draw_overlay, hatching
-from sarcoscope.reports.wording import DROPPED_WORDS, count_and_share, headline, length, nice_length, refined_headline
+from sarcoscope.reports.wording import (
+    DROPPED_WORDS,
+    count_and_share,
+    headline,
+    length,
+    lower_first,
+    nice_length,
+    refined_headline,
+)
 
 _MARGIN, _GAP = 56, 56
 _SMALLEST, _LARGEST = 900, 1600
@@ -145,15 +153,11 @@ def _draw_scale_bar(draw: ImageDraw.ImageDraw, layout: MapLayout, um_per_px: flo
     write(draw, (left, top + 14), length(microns), face=font(18), ink=INK, anchor="la")
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
 def _draw_head(draw: ImageDraw.ImageDraw, record: DiagnosisRecord, width: int) -> None:
     lines = [
         (24, record.slide, font(34, bold=True), INK),
         (74, headline(record), font(22), INK),
-        (106, f"After the refined rule: {_lower(refined_headline(record))}", font(18), MUTED),
+        (106, f"After the refined rule: {lower_first(refined_headline(record))}", font(18), MUTED),
     ]
     for top, words, face, ink in lines:
         write(draw, (_MARGIN, _MARGIN + top), fit(words, face, width), face=face, ink=ink, anchor="ls")

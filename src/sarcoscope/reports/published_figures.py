@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 SOURCE: Final = "Jiang Y. et al., Acta Sci. Nat. Univ. Sunyatseni 2025 (ZR20240309), tables 2 and 3"
-PAPER_CLASSES: Final = ("DDLPS", "LMS", "MPNST", "UPS", "WDLPS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

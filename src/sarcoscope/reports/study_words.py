@@ -26,7 +26,7 @@ from sarcoscope.reports.study_choice import (
     undetermined_count,
     validation_value,
 )
-from sarcoscope.reports.wording import percent, plural
+from sarcoscope.reports.wording import lower_first, percent, plural
 
 DASH: Final = "\N{EN DASH}"
 FEW: Final = 10
@@ -113,10 +113,14 @@ def chosen(evaluation: Evaluation) -> str:
         return f"{first} {_SEEN}"
     second = ranked[1]
     ahead = (validation_value(evaluation, best.name) or 0) - (validation_value(evaluation, second.name) or 0)
-    value = balanced(patch_of(evaluation, best.name, Part.VALIDATION))
+    patch = patch_of(evaluation, best.name, Part.VALIDATION)
+    value = balanced(patch)
     inside = value is not None and value.low is not None and (value.value or 0) - ahead >= value.low
     luck = ", which is within that interval: the order of the two may be luck" if inside else ""
-    return f"{first} The next, {second.name}, is {100 * ahead:.1f} points behind{luck}. {_SEEN}"
+    other = patch_of(evaluation, second.name, Part.VALIDATION)
+    tiles = {(one.tiles, one.slides) for one in (patch, other) if one is not None}
+    apart = " They were measured on different tiles." if len(tiles) > 1 else ""
+    return f"{first} The next, {second.name}, is {100 * ahead:.1f} points behind{luck}.{apart} {_SEEN}"
 
 
 def _validation(evaluation: Evaluation, model: ModelWords) -> str:
@@ -249,7 +253,7 @@ def summary(evaluation: Evaluation) -> tuple[str, ...]:
         *(on_slides(evaluation, part) for part in tests),
         *(compared(evaluation, part) for part in tests),
         *(covered(one) for one in found if one is not None),
-        f"In all of these, {_lower(left_open(decided, way))}" if decided else "",
+        f"In all of these, {lower_first(left_open(decided, way))}" if decided else "",
     ]
     return tuple(one for one in words if one)
 
@@ -318,10 +322,6 @@ def cannot_conclude(evaluation: Evaluation) -> tuple[str, ...]:
     if evaluation.unscored:
         found.append(f"Anything about {listed(evaluation.unscored)} on whole slides: it is known on tiles only.")
     return tuple(found)
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def _sentence(text: str) -> str:

@@ -181,3 +181,8 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s"
     whole = round(value)
     return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def lower_first(text: str) -> str:
+    """With a small first letter."""
+    return text[:1].lower() + text[1:]

@@ -27,7 +27,8 @@ from sarcoscope.core.training import (
     UnfreezeConfig,
 )
 from sarcoscope.data.tile_set import TileSet
-from sarcoscope.diagnosis.rules import ComponentRule, RefineRule, SlideRules
+from sarcoscope.diagnosis.published import PAPER_RULES
+from sarcoscope.diagnosis.rules import SlideRules
 from sarcoscope.formats.atomic import as_json
 from sarcoscope.formats.bundle import Bundle, BundleClass, BundleManifest, BundleMember, hashed, write_bundle
 from sarcoscope.formats.history import Epoch, Timing
@@ -186,11 +187,7 @@ def _manifest(config: PhantomBundleConfig, found: Scores, record: dict[str, Any]
         classes=tuple(BundleClass(code=code, name=_NAMES[code][0], color=_NAMES[code][1]) for code in CLASSES),
         members=(member,),
         tiling=config.tiling,
-        rules=SlideRules(
-            minimum_tiles=20,
-            refine=RefineRule(evidence=("DDLPS", "UPS", "WDLPS"), relabel={"UPS": "DDLPS"}, fraction=0.05),
-            components=(ComponentRule(main="DDLPS", component="WDLPS"),),
-        ),
+        rules=SlideRules(minimum_tiles=20, refine=PAPER_RULES.refine, components=PAPER_RULES.components),
         provenance=record,
     )
 

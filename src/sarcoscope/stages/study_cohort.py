@@ -1,6 +1,5 @@
 """A study's steps from the manifest to tiles that may train: check, split, tiles, leakage, what readers decided."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -38,7 +37,7 @@ from sarcoscope.stages.study_listen import StudyListener, TileHears
 from sarcoscope.stages.study_plan import Done, Step
 from sarcoscope.stages.study_probe import tile_seconds
 from sarcoscope.stages.study_record import StepRecord
-from sarcoscope.stages.tile import RUN_FILE, TileConfig, TileSummary, problem_line, tile
+from sarcoscope.stages.tile import RUN_FILE, TileConfig, TileSummary, absolute, problem_line, tile
 from sarcoscope.stages.tile_one import index_path
 from sarcoscope.stages.tile_preview import FOLDER as PREVIEW
 from sarcoscope.stages.tile_preview import PreviewJob, draw_sheets, preview_slide
@@ -134,7 +133,7 @@ def _check(study: Study, hears: StudyListener) -> Done:
         first = next((one for one in report.problems if one.severity is not Severity.WARNING), None)
         problem = f"{manifest.name}: {first.problem}" if first else f"{manifest.name}: no slide can be used"
         raise InputError(problem, f"settle it first; sarcoscope cohort check {manifest} lists everything")
-    usable = [replace(one, path=_absolute(one.path)) for one in report.usable]
+    usable = [replace(one, path=absolute(one.path)) for one in report.usable]
     out.mkdir(parents=True, exist_ok=True)
     write_manifest(out / MANIFEST_FILE, usable)
     write_json(out / CHECK_FILE, _check_json(report))
@@ -159,10 +158,6 @@ def _check_json(report: CohortReport) -> dict[str, object]:
         "area_px": sum(found.width * found.height for name, found in facts.items() if name in usable),
         "problems": [as_json(asdict(one)) for one in report.problems],
     }
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links to other names
 
 
 def _split(study: Study, before: StepRecord | None, hears: StudyListener) -> Done:

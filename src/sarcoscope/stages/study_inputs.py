@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from sarcoscope.core.cohort import CohortSlide
 from sarcoscope.core.errors import ArtifactError, shown
 from sarcoscope.formats.bundle import read_bundle
 from sarcoscope.formats.hashing import sha256_file
@@ -117,8 +116,3 @@ def bundles_reads(out: Path, names: Iterable[str]) -> dict[str, str]:
 def check_bundle(out: Path, name: str) -> None:
     """Raise BundleError where a file of it is not what it was."""
     read_bundle(out / BUNDLES / name)
-
-
-def slide_order(slides: Iterable[CohortSlide]) -> list[CohortSlide]:
-    """By id, so that what is shown does not depend on the manifest's order."""
-    return sorted(slides, key=lambda one: one.slide)

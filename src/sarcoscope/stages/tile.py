@@ -148,7 +148,7 @@ def tile(manifest: Path, config: TileConfig, listener: Listener | None = None) -
     Raises InputError and ArtifactError for what concerns all slides.
     """
     hears: Listener = listener or Silence()
-    config = replace(config, out=_absolute(config.out))  # workers may stand in another folder
+    config = replace(config, out=absolute(config.out))  # workers may stand in another folder
     hears.begins("checking", 0)
     workers = config.workers or os.cpu_count() or 1
     report = check_cohort(manifest, classes=config.classes, workers=workers, mixed_patients=config.mixed_patients)
@@ -160,7 +160,7 @@ def tile(manifest: Path, config: TileConfig, listener: Listener | None = None) -
             summary.failures[one.slide or f"row {one.row}"] = _words(one)
     if report.stops:
         return summary
-    slides = [replace(one, path=_absolute(one.path)) for one in report.usable]
+    slides = [replace(one, path=absolute(one.path)) for one in report.usable]
     if strange := set(config.cut.methods) - {one.label for one in slides} - set(config.classes):
         hears.told(f"warning: a method is given for {', '.join(sorted(strange))}, which no slide is labelled")
     if config.normalise:
@@ -178,7 +178,7 @@ def tile(manifest: Path, config: TileConfig, listener: Listener | None = None) -
     return summary
 
 
-def _absolute(path: Path) -> Path:
+def absolute(path: Path) -> Path:
     """Without `..`, links left as they are: one name for one place."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links to other names
 
