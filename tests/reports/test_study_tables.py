@@ -1,6 +1,7 @@
 """Tables and CSV of a study hold the evaluation's numbers, in the form that the audit reads."""
 
 import csv
+from dataclasses import replace
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -174,6 +175,29 @@ def test_the_best_models_comparisons_count_its_own_wins_first() -> None:
         one = next(one for one in pairs if {one.one, one.other} == {best, other})
         mine = one.only_one if one.one == best else one.only_other
         assert [cell.text for cell in row[2:4]] == [str(one.both), str(mine)]
+
+
+def test_only_what_stays_after_holm_is_bold() -> None:
+    """Of two models against the best, p 0.03 alone would be below 0.05; times two it is not."""
+    one = next(one for one in MADE.comparisons if one.way == "refined" and one.part is Part.TEST1)
+    best = comparison_table(MADE).columns[1].text.removesuffix(" against")
+    pairs = [replace(one, one=best, other=f"m{at}", p=p) for at, p in enumerate((0.03, 0.5))]
+    assert [row[-1].mark for row in comparison_table(replace(MADE, comparisons=tuple(pairs))).rows] == ["", ""]
+    alone = comparison_table(replace(MADE, comparisons=tuple(pairs[:1])))
+    assert [row[-1].mark for row in alone.rows] == ["best"]
+
+
+def test_models_on_other_tiles_stand_in_another_table() -> None:
+    """One has lost a slide: its column would else stand beside the others' numbers of tiles."""
+    last = MADE.models[-1].name
+    patch = tuple(
+        replace(one, tiles=one.tiles - 50, slides=one.slides - 1) if one.model == last else one for one in MADE.patch
+    )
+    tables = patch_tables(replace(MADE, patch=patch), Part.TEST)
+    assert [column.text for column in tables[-1].columns[2:]] == [last]
+    assert all(last not in [column.text for column in table.columns] for table in tables[:-1])
+    assert all("cannot be compared" in table.note for table in tables)
+    assert not any("cannot be compared" in table.note for table in patch_tables(MADE, Part.TEST))
 
 
 def test_ways_coverage_and_search_hold_their_numbers() -> None:
