@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from sarcoscope.diagnosis.published import PAPER_RULES
 from sarcoscope.formats.bundle import Bundle
@@ -11,6 +12,7 @@ from sarcoscope.formats.manifest import read_cohort, write_cohort
 from sarcoscope.formats.split import SPLIT_FILE
 from sarcoscope.stages.ensemble import EnsembleAsk, make_ensemble
 from sarcoscope.stages.tile import TileConfig, tile
+from tests.bundles import CODES
 from tests.members_made import made_member
 from tests.slides_made import write_drawn
 from tests.stages.tile_cohorts import CUT, write_manifest
@@ -54,23 +56,29 @@ WHOLE = {"test1": 4, "test2": 2}
 """Slides of the test sets that have a label and can be read."""
 
 
-def drawn_run(folder: Path) -> Path:
-    """RUN with all slides tiled at 0.5 um/px, a split and three members: good, blind to UPS, coarse."""
+def drawn_run(folder: Path, called: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """RUN with all slides tiled at 0.5 um/px, a split and three members: good, blind to UPS, coarse.
+
+    Classes are `called` by other codes, where there are any.
+    """
+    codes = [called.get(code, code) for code in CODES]
+    labels = {name: called.get(one.label, one.label) for name, one in SLIDES.items()}
     rows: list[dict[str, str]] = []
     parts = ["slide,part"]
     for name, one in SLIDES.items():
         write_drawn(folder / "slides" / f"{name}.svs", [*one.cells, "...."], seed=len(rows))
         row = {"slide": name, "patient": f"p-{name}", "path": f"slides/{name}.svs"}
-        rows.append(row | {"label": one.label or "UPS", "components": one.components})
+        components = called.get(one.components, one.components)
+        rows.append(row | {"label": labels[name] or codes[0], "components": components})
         parts.append(f"{name},{one.part}")
     run = folder / "run"
     assert not tile(write_manifest(folder, rows), TileConfig(out=run, cut=CUT, workers=1)).failures
-    write_cohort(run, (replace(one, label=SLIDES[one.slide].label or None) for one in read_cohort(run)))
+    write_cohort(run, (replace(one, label=labels[one.slide] or None) for one in read_cohort(run)))
     (run / SPLIT_FILE).write_text("\n".join(parts) + "\n")
     (folder / "slides" / "b-lost.svs").write_bytes(b"no slide any more")
-    made_member(run, "sees-all")
-    made_member(run, "no-ups", blind_to=("UPS",))
-    made_member(run, "coarse", trained_mpp=(1.0,), blind_to=("MPNST",))
+    made_member(run, "sees-all", classes=codes)
+    made_member(run, "no-ups", classes=codes, blind_to=("UPS",))
+    made_member(run, "coarse", classes=codes, trained_mpp=(1.0,), blind_to=("MPNST",))
     return run
 
 
