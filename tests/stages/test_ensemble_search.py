@@ -161,6 +161,14 @@ def test_a_value_is_that_of_the_fused_tiles(copy: Path) -> None:
             assert one.value.value == pytest.approx(plain)
 
 
+def test_a_patient_and_a_slide_of_the_same_name_are_two(copy: Path) -> None:
+    """The patient of one slide is called as another slide is whose patient nobody knows."""
+    named = {"d1": "d2"}
+    write_cohort(copy, [replace(one, patient=named.get(one.slide)) for one in read_cohort(copy)])
+    with_members(copy, a=even)
+    assert search(copy).ranked[0].value.units == 2 * SLIDES
+
+
 def test_patients_are_drawn_where_they_are_known(copy: Path) -> None:
     write_cohort(copy, [replace(one, patient=f"p{one.slide[1:]}") for one in read_cohort(copy)])
     with_members(copy, a=even)

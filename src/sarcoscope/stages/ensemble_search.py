@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 import sarcoscope
 from sarcoscope.core.cohort import Part
@@ -26,7 +25,7 @@ from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.split import SPLIT_FILE
 from sarcoscope.metrics.subsets import SUBSET_METRICS, rank_subsets
 from sarcoscope.stages.ensemble_members import Fusible, fusible, trained_members
-from sarcoscope.stages.predictions import PassListener, Silent, patch_table
+from sarcoscope.stages.predictions import PassListener, Silent, patch_table, units_of
 
 ENSEMBLES_FOLDER: Final = "ensembles"
 MOST_SUBSETS: Final = 2**14
@@ -123,7 +122,7 @@ def search_ensembles(ask: SearchAsk, listener: SearchListener = SILENT_SEARCH) -
         [tuple(members.names[place] for place in subset) for subset in places],
         _fusing(ask.rule, probabilities, labels, places, listener),
         labels,
-        tiles.select(pl.coalesce("patient", "slide")).to_series().to_numpy(),
+        units_of(tiles),
         lent.codes,
         metric=ask.metric,
         draws=ask.draws,

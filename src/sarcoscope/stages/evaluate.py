@@ -46,7 +46,15 @@ from sarcoscope.stages.evaluate_slides import (
 from sarcoscope.stages.evaluate_words import Counting, data_words, provenance
 from sarcoscope.stages.evaluated_models import Model, Models, models_of
 from sarcoscope.stages.phantom_mark import is_phantom
-from sarcoscope.stages.predictions import SILENT, PassListener, PatchTable, SlideTiles, patch_table, slide_tiles
+from sarcoscope.stages.predictions import (
+    SILENT,
+    PassListener,
+    PatchTable,
+    SlideTiles,
+    patch_table,
+    slide_tiles,
+    units_of,
+)
 
 EVALUATION_FOLDER: Final = "evaluation"
 PARTS: Final = (Part.VALIDATION, Part.TEST, Part.TEST1, Part.TEST2)
@@ -54,8 +62,6 @@ SYNTHETIC: Final = "Synthetic: painted slides, or a bundle trained on them; noth
 RESEARCH: Final = "Research use only, not a medical device."
 _CALIBRATED: Final = ("temperature", "regression", "conformal", "distance")
 _LEVEL: Final = 0.9
-_KIND_OF_UNIT: Final = pl.when(pl.col("patient").is_null()).then(pl.lit("slide")).otherwise(pl.lit("patient"))
-"""A patient and a slide of the same name are two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,16 +286,13 @@ class _Whole:
             tiles = table.tiles.filter(pl.Series(rows))
             if tiles.is_empty():
                 continue
-            units = tiles.select(pl.format("{} {}", _KIND_OF_UNIT, pl.coalesce("patient", "slide")).alias("unit"))[
-                "unit"
-            ]
             results.append(
                 patch_result(
                     model.name,
                     part,
                     np.array([codes.index(label) for label in tiles["label"]]),
                     fused[rows],
-                    units.to_numpy(),
+                    units_of(tiles),
                     classes=codes,
                     slides=tiles["slide"].to_numpy(),
                     patients_known=bool(tiles["patient"].is_not_null().any()),

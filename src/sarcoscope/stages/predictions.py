@@ -16,6 +16,7 @@ from sarcoscope.diagnosis.fusion import Probabilities
 from sarcoscope.formats.bundle import Bundle
 from sarcoscope.formats.manifest import read_cohort
 from sarcoscope.formats.split import read_split
+from sarcoscope.metrics.classification import Groups
 from sarcoscope.stages.member_views import Networks, place_of, said_of
 from sarcoscope.stages.patch_predictions import IndexFile, RowPass, at_scale, by_file
 from sarcoscope.stages.ready_made_slides import indexed_tiles, ready_made_rows
@@ -94,6 +95,15 @@ class SlideTiles:
     """(M, K, C) float64."""
     features: Features | None
     """(S, F) float32 of `inference.predict.evenly` chosen kept tiles, of the member asked for; None where none was."""
+
+
+def units_of(tiles: pl.DataFrame) -> Groups:
+    """(N,) what is drawn anew for intervals: the patient of each tile of a `PatchTable`, or its slide where not known.
+
+    A patient and a slide of the same name are two.
+    """
+    kind = pl.when(pl.col("patient").is_null()).then(pl.lit("slide")).otherwise(pl.lit("patient"))
+    return tiles.select(pl.format("{} {}", kind, pl.coalesce("patient", "slide"))).to_series().to_numpy()
 
 
 def patch_table(
