@@ -244,7 +244,7 @@ def summary(evaluation: Evaluation) -> tuple[str, ...]:
     best, tests = best_model(evaluation), slide_tests(evaluation)
     way = headline_way(evaluation, best.name)
     found = [coverage_of(evaluation, best.name, part) for part in tests]
-    decided = decisions_of(evaluation, best.name, tests)
+    decided = [one for one in decisions_of(evaluation, best.name, tests) if one.right.get(way) is not None]
     words = [
         asked(evaluation),
         measured_on(evaluation),
@@ -281,7 +281,7 @@ def can_conclude(evaluation: Evaluation) -> tuple[str, ...]:
                 f"({percent(chance)}): {counted(result.overall)}, one-sided exact binomial test, {p_words(p)}."
             )
     return tuple(found) or (
-        "On these slides no figure is better than naming the most frequent class by more than chance.",
+        f"On these slides nothing shows that {best} is right more often than naming the most frequent class would be.",
     )
 
 
