@@ -112,7 +112,7 @@ def macro_f1(labels: Labels, predicted: Labels, classes: int) -> float | None:
 
 
 def macro_auc(labels: Labels, probabilities: Probabilities) -> float | None:
-    """Mean over classes of the area under the ROC curve of the class against the others (Hand and Till 2001, eq. 1).
+    """Mean over classes of the area under the ROC curve of the class against the others, classes weighing the same.
 
     Only classes that some tiles have and others have not count. Equal probabilities share their mean rank.
     """
