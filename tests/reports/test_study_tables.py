@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarcoscope.core.cohort import Part
-from sarcoscope.core.evaluation import WAYS
+from sarcoscope.core.evaluation import WAYS, Estimate
 from sarcoscope.reports.published_figures import MISPRINTS, PUBLISHED
 from sarcoscope.reports.study_csv import study_tables
 from sarcoscope.reports.study_tables import (
@@ -185,6 +185,15 @@ def test_only_what_stays_after_holm_is_bold() -> None:
     assert [row[-1].mark for row in comparison_table(replace(MADE, comparisons=tuple(pairs))).rows] == ["", ""]
     alone = comparison_table(replace(MADE, comparisons=tuple(pairs[:1])))
     assert [row[-1].mark for row in alone.rows] == ["best"]
+
+
+def test_a_difference_is_told_from_the_best_models_side() -> None:
+    one = next(one for one in MADE.comparisons if one.way == "refined" and one.part is Part.TEST1)
+    best = comparison_table(MADE).columns[1].text.removesuffix(" against")
+    gap = Estimate(value=0.25, low=-0.125, high=0.5, n=57, units=40)
+    pairs = (replace(one, one=best, other="m", difference=gap), replace(one, one="n", other=best, difference=gap))
+    told = [row[-2] for row in comparison_table(replace(MADE, comparisons=pairs)).rows]
+    assert [(cell.text, cell.sub) for cell in told] == [("+25.0", "-12.5 to +50.0"), ("-25.0", "-50.0 to +12.5")]
 
 
 def test_models_on_other_tiles_stand_in_another_table() -> None:

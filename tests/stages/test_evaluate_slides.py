@@ -123,9 +123,35 @@ def test_models_are_compared_on_the_slides_that_both_decided() -> None:
     mine = [decided("DD", "DDLPS", model="a", name=name) for name in "123"]
     theirs = [decided(drawn, "DDLPS", model="b", name=name) for drawn, name in (("DD", "1"), ("UU", "2"))]
     theirs.append(decided("UU", "DDLPS", model="b", name="9"))
-    found = [one for one in comparisons([*mine, *theirs], [("a", "b"), ("a", "c")]) if one.way == "vote"]
+    found = [
+        one for one in comparisons([*mine, *theirs], [("a", "b"), ("a", "c")], draws=200, seed=0) if one.way == "vote"
+    ]
     (one,) = found
     assert (one.one, one.other, one.both, one.only_one, one.only_other, one.neither, one.p) == ("a", "b", 1, 1, 0, 0, 1)
+
+
+def test_slides_of_one_patient_make_a_difference_less_sure() -> None:
+    """Six slides that only `a` has right, and six that both have: of twelve patients, or three of one and so on."""
+    drawn = ["UU"] * 6 + ["DD"] * 6
+
+    def of(model: str, said: list[str], each: int) -> list[Decision]:
+        return [
+            replace(decided(one, "DDLPS", model=model, name=str(at)), patient=f"p{at // each}")
+            for at, one in enumerate(said)
+        ]
+
+    found = {}
+    for each in (1, 6, 12):
+        both = [*of("a", ["DD"] * 12, each), *of("b", drawn, each)]
+        (one,) = (one for one in comparisons(both, [("a", "b")], draws=400, seed=0) if one.way == "vote")
+        assert one.p == 2 / 2**6
+        assert one.difference is not None
+        assert (one.difference.value, one.difference.n, one.difference.units) == (0.5, 12, 12 // each)
+        found[each] = one.difference
+    assert found[1].low is not None
+    assert found[1].low > 0.2
+    assert (found[6].low, found[6].high) == (0, 1)
+    assert found[12].low is None
 
 
 def test_sets_are_counted_by_whether_they_hold_the_truth() -> None:

@@ -177,6 +177,8 @@ class Comparison:
     neither: int
     p: float
     """Two-sided, of the exact binomial test; 1 where the two never differ."""
+    difference: Estimate | None = None
+    """Share right of the one minus that of the other, with its interval over patients, slides where not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

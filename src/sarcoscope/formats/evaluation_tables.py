@@ -227,10 +227,13 @@ def _decisions(evaluation: Evaluation) -> list[Row]:
 
 
 def _comparisons(evaluation: Evaluation) -> list[Row]:
-    rows: list[Row] = [("part", "variant", "one", "other", "both", "only_one", "only_other", "neither", "p")]
+    heading = ("part", "variant", "one", "other", "both", "only_one", "only_other", "neither", "p")
+    rows: list[Row] = [(*heading, "difference", "low", "high", "units")]
     for one in evaluation.comparisons:
         counts = (one.both, one.only_one, one.only_other, one.neither)
-        rows.append((one.part, VARIANTS[one.way], one.one, one.other, *counts, one.p))
+        by = one.difference
+        told = (None,) * 4 if by is None else (by.value, by.low, by.high, by.units)
+        rows.append((one.part, VARIANTS[one.way], one.one, one.other, *counts, one.p, *told))
     return rows
 
 

@@ -90,7 +90,7 @@ class EvaluateAsk:
     """Title; the run folder's name where left out."""
 
     def __post_init__(self) -> None:
-        for name, least in (("draws", 0), ("seed", 0), ("workers", 1), ("threads", 0)):
+        for name, least in (("draws", 1), ("seed", 0), ("workers", 1), ("threads", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name}={getattr(self, name)}", f"give at least {least}")
         if not self.bundles:
@@ -364,7 +364,7 @@ def _evaluation(ask: EvaluateAsk, scope: Scope, models: Models, found: Found) ->
         patch=tuple(found.patch),
         slide=tuple(sorted(found.slide, key=lambda one: order[one.way])),
         decisions=tuple(found.decisions),
-        comparisons=tuple(comparisons(found.decisions, models.pairs)),
+        comparisons=tuple(comparisons(found.decisions, models.pairs, draws=ask.draws, seed=ask.seed)),
         coverage=tuple(found.coverage),
         sweeps=tuple(found.sweeps),
         failures={slide: _in_words(problems, bundles) for slide, problems in found.failures.items()},

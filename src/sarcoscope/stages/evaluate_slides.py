@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from sarcoscope.core.cohort import CohortSlide, Part
 from sarcoscope.core.diagnosis import Diagnosis, Vote
@@ -25,7 +24,7 @@ from sarcoscope.diagnosis.fusion import Probabilities
 from sarcoscope.diagnosis.rules import SlideRules
 from sarcoscope.diagnosis.verdict import undetermined_reason
 from sarcoscope.diagnosis.voting import is_correct, refine, tile_labels, vote
-from sarcoscope.metrics.paired import compared
+from sarcoscope.metrics.paired import compared, paired_difference
 from sarcoscope.metrics.shares import share
 
 FRACTIONS: Final = tuple(round(number / 100, 2) for number in range(1, 31))
@@ -143,8 +142,14 @@ def _slide_result(scored: Sequence[Decision], way: str, classes: Sequence[str]) 
     )
 
 
-def comparisons(decisions: Sequence[Decision], pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
-    """McNemar for each pair of models, part and way that both have, on the scored slides that both have."""
+def comparisons(
+    decisions: Sequence[Decision], pairs: Sequence[tuple[str, str]], *, draws: int, seed: int
+) -> list[Comparison]:
+    """McNemar for each pair of models, part and way that both have, on the scored slides that both have.
+
+    Beside it stands the difference with its interval over whole patients, which slides of one patient do not make too
+    sure, as they do the test.
+    """
     by_model: dict[tuple[str, Part], dict[str, Decision]] = {}
     for one in decisions:
         if None not in one.right.values():
@@ -153,16 +158,25 @@ def comparisons(decisions: Sequence[Decision], pairs: Sequence[tuple[str, str]])
     for part in dict.fromkeys(one.part for one in decisions):
         for way in WAYS:
             for mine, theirs in pairs:
-                rights = _on_the_same(by_model.get((mine, part), {}), by_model.get((theirs, part), {}), way)
-                if len(rights):
-                    found.append(compared(mine, theirs, part, way, one_right=rights[:, 0], other_right=rights[:, 1]))
+                first, second = by_model.get((mine, part), {}), by_model.get((theirs, part), {})
+                both = _on_the_same(first, second, way)
+                if not both:
+                    continue
+                right, other = (np.array([bool(of[slide].right[way]) for slide in both]) for of in (first, second))
+                units = [_unit(first[slide]) for slide in both]
+                gap = paired_difference(right, other, units, draws=draws, rng=np.random.default_rng(seed))
+                told = compared(mine, theirs, part, way, one_right=right, other_right=other)
+                found.append(replace(told, difference=gap))
     return found
 
 
-def _on_the_same(mine: Mapping[str, Decision], theirs: Mapping[str, Decision], way: str) -> npt.NDArray[np.bool_]:
-    """(S, 2) whether each is right, of the slides that both decided in this way."""
-    both = [slide for slide in mine if slide in theirs and way in mine[slide].right and way in theirs[slide].right]
-    return np.array([(mine[slide].right[way], theirs[slide].right[way]) for slide in both], bool).reshape(-1, 2)
+def _unit(one: Decision) -> str:
+    return f"patient {one.patient}" if one.patient else f"slide {one.slide}"
+
+
+def _on_the_same(mine: Mapping[str, Decision], theirs: Mapping[str, Decision], way: str) -> list[str]:
+    """The slides that both decided in this way."""
+    return [slide for slide in mine if slide in theirs and way in mine[slide].right and way in theirs[slide].right]
 
 
 def coverage_of(decisions: Sequence[Decision], classes: Sequence[str], level: float) -> Coverage | None:
