@@ -227,11 +227,12 @@ def _singles(found: Coverage) -> str:
 
 
 def left_open(decisions: Sequence[Decision], way: str) -> str:
-    """How many slides got no label, and how many are flagged."""
-    none = undetermined_count(decisions, way)
+    """How many of the slides that are scored got no label, and how many of all are flagged."""
+    scored = [one for one in decisions if one.right.get(way) is not None]
+    none = undetermined_count(scored, way)
     flagged = [one for one in decisions if one.far is not None]
     far = sum(bool(one.far) for one in flagged)
-    text = f"{_of(none, len(decisions))} left undetermined, which counts as not right"
+    text = f"{_of(none, len(scored))} left undetermined, which counts as not right"
     return f"{text}; {_of(far, len(flagged))} flagged as unlike the training slides." if flagged else f"{text}."
 
 
@@ -244,7 +245,7 @@ def summary(evaluation: Evaluation) -> tuple[str, ...]:
     best, tests = best_model(evaluation), slide_tests(evaluation)
     way = headline_way(evaluation, best.name)
     found = [coverage_of(evaluation, best.name, part) for part in tests]
-    decided = [one for one in decisions_of(evaluation, best.name, tests) if one.right.get(way) is not None]
+    decided = decisions_of(evaluation, best.name, tests)
     words = [
         asked(evaluation),
         measured_on(evaluation),
