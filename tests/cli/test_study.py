@@ -72,4 +72,5 @@ def test_a_plan_before_anything_is_there_names_every_step_and_no_time(tmp_path: 
     assert lines[0].startswith("to do         check (not known: no such step was done yet")
     assert any(line.startswith("to do         tune efficientnet-b7-40x: after leakage") for line in lines)
     assert any(line.startswith("to do         bundle MultiV2-concentric") for line in lines)
+    assert lines[-1].startswith("how long that takes is not known yet")
     assert not (tmp_path / "study").exists()

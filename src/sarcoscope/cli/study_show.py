@@ -14,7 +14,7 @@ from sarcoscope.reports.wording import plural
 from sarcoscope.stages.study import CANNOT_BEGIN, StudyAsk, StudySummary, plan_study, run_study
 from sarcoscope.stages.study_config import StudyConfig
 from sarcoscope.stages.study_plan import Planned, Standing
-from sarcoscope.stages.study_time import Estimate, total
+from sarcoscope.stages.study_time import Estimate, Total, total
 
 _TOLD = 6
 """Notes of a step that are said."""
@@ -89,10 +89,17 @@ def show_plan(ask: StudyAsk, *, probe: bool, as_json: bool) -> None:
     if all(one.standing is Standing.DONE for one in planned):
         say("nothing to do")
         return
+    say(total_words(found))
+
+
+def total_words(found: Total) -> str:
+    """How long a plan takes, as far as that is known."""
+    if found.unknown and not found.certain and not found.perhaps:
+        return "how long that takes is not known yet: do it --until check, then --dry-run --probe tells more"
     words = [f"about {duration(found.certain)} for what is to be done"]
     words += [f"up to {duration(found.perhaps)} more for what may be"] if found.perhaps else []
     words += [f"and {plural(found.unknown, 'step')} of which that is not known"] if found.unknown else []
-    say(", ".join(words))
+    return ", ".join(words)
 
 
 def _planned_json(one: Planned, found: Estimate) -> dict[str, object]:
