@@ -6,13 +6,14 @@ PIP = -m pip install --quiet --disable-pip-version-check
 RUN = .venv
 DEV = .venv-test
 
-.PHONY: help demo test check fix study fuzz bench pictures bundle lock clean
+.PHONY: help demo test check fix study tiny fuzz bench pictures bundle lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    paint phantom slides, diagnose them, write demo/index.html (no torch, no GPU)'
 	@echo 'make test    all checks: format, lint, types, floors, tests (with the training extra)'
 	@echo 'make study   the whole study on phantom slides, small, with its report in phantom-study (with the training extra)'
+	@echo 'make tiny    the same as small as it gets, as CI runs it, in phantom-study-tiny'
 	@echo 'make fuzz    open damaged slides of every format for SECONDS (default 600), each in a process that may die of it'
 	@echo 'make fix     format and mend what can be mended'
 	@echo 'make bench   speed and memory beside plain OpenSlide, written to benchmarks/results.md'
@@ -28,7 +29,7 @@ test: $(DEV)/installed
 	$(DEV)/bin/ruff format --check
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
-	$(DEV)/bin/python -m pytest --numprocesses auto
+	$(DEV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: test
 
@@ -39,6 +40,10 @@ fix: $(DEV)/installed
 # Synthetic slides of no clinical meaning; run again to go on.
 study: $(DEV)/installed
 	$(DEV)/bin/sarcoscope study phantom phantom-study
+
+tiny: $(DEV)/installed
+	rm -rf phantom-study-tiny
+	$(DEV)/bin/sarcoscope study phantom phantom-study-tiny --tiny
 
 SECONDS ?= 600
 fuzz: $(DEV)/installed
@@ -113,4 +118,4 @@ lock:
 	$(OURS) pyproject.toml requirements/build.in --extra train --extra cluster --group dev --output-file requirements/test.txt
 
 clean:
-	rm -rf $(RUN) $(DEV) demo phantom-work phantom-study .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(RUN) $(DEV) demo phantom-work phantom-study phantom-study-tiny .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
