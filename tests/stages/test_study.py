@@ -273,8 +273,11 @@ def test_a_study_that_is_killed_again_and_again_comes_to_the_same_numbers(
     assert said.splitlines()[-1] == "interrupted: what was finished is kept; run the same command again to go on"
     assert "Traceback" not in said
     indexed = {path.name: path.stat().st_mtime_ns for path in (study / "tiles").glob("*.parquet")}
-    code, _ = ended(out / "study.yaml", (study / "members" / "compact-10x" / "history.csv").exists)
+    longer = replace(config.recipe, length=replace(MICRO.length, epochs=9))
+    write_study_config(out / "study.yaml", replace(config, recipe=longer), force=True)
+    code, _ = ended(out / "study.yaml", (study / "members" / "compact-10x" / "checkpoint.pt").exists)
     assert code == -signal.SIGKILL
+    write_study_config(out / "study.yaml", config, force=True)  # what is half trained is of another recipe now
     assert {name: (study / "tiles" / name).stat().st_mtime_ns for name in indexed} == indexed
     code, _ = ended(out / "study.yaml", (study / "predictions").exists)
     assert code == -signal.SIGKILL

@@ -20,6 +20,7 @@ from sarcoscope.stages.train_one import Asked, key_of
 from sarcoscope.stages.train_tiles import choose_tiles
 from sarcoscope.stages.tune import tune
 from sarcoscope.training.devices import make_accelerator
+from sarcoscope.training.state import CHECKPOINT_FILE, read_state
 
 _BATCH: Final = 4
 """Tiles a step of the network that is tried; two steps, of which the second counts."""
@@ -31,12 +32,22 @@ def train_member(config: TrainConfig, name: str, hears: StudyListener, *, ours: 
     One of other inputs is trained anew where it is `ours`. Raises ArtifactError where it is not; InputError,
     TrainingError.
     """
-    run = Path(config.run)
-    folder, force = run / MEMBERS / name, False
-    if ours and (folder / MEMBER_FILE).exists():
+    folder, force = Path(config.run) / MEMBERS / name, False
+    if ours and any((folder / file).exists() for file in (MEMBER_FILE, CHECKPOINT_FILE)):
         asked = Asked(name=name, fold="", seed=config.seeds[0])
-        force = read_member(folder).key != key_of(config, asked, choose_tiles(run, "", config))
+        force = _is_other(folder, key_of(config, asked, choose_tiles(Path(config.run), "", config)))
     return train(config, TrainHears(hears, name), force=force).failures
+
+
+def _is_other(folder: Path, key: str) -> bool:
+    """Whether a member, or what an interrupted training left of one, is of other inputs, or damaged."""
+    try:
+        if (folder / MEMBER_FILE).exists():
+            return read_member(folder).key != key
+        read_state(folder / CHECKPOINT_FILE, key)
+    except ArtifactError:
+        return True
+    return False
 
 
 def search_members(config: TuneConfig, hears: StudyListener, *, ours: bool) -> Mapping[str, str]:
