@@ -39,6 +39,11 @@ def test_new_does_not_replace_a_file_unless_told_to(tmp_path: Path) -> None:
         ("rules: {refine: {evidence: [A, B], relabel: {C: A}}}", "['C'] relabelled without being evidence"),
         ("classes: [A, B]\nrules: {unscored: [C]}\n", "rules name unknown classes ['C']"),
         ("base_mpp: 0.7\n", "base_mpp 0.7 is not cut"),
+        ("base_mpp: fast\n", "got 'fast'; compare it with sarcoscope study new"),
+        ("ensembles: {rule: median}\n", "study.yaml: ensembles.rule 'median'; give one of mean, product"),
+        ("ensembles: {metric: slide_accuracy}\n", "study.yaml: ensembles.metric 'slide_accuracy'; give one of tile_"),
+        ("recipe: {metric: acc}\n", "study.yaml: unknown metric 'acc'"),
+        ("examples: {model: Nope}\n", "examples.model 'Nope' is no model of the study; there are: resnet18-20x, Ens"),
     ],
 )
 def test_a_mistake_in_study_yaml_is_one_line(tmp_path: Path, text: str, told: str) -> None:

@@ -36,6 +36,7 @@ from sarcoscope.stages.study_config import StudyConfig, paper_study, read_study_
 from sarcoscope.stages.study_listen import Silence, StudyListener
 from sarcoscope.stages.study_plan import Done, Standing, Step
 from sarcoscope.stages.study_record import StepRecord, read_study_record
+from sarcoscope.stages.study_show import shown_model
 
 MICRO = PhantomStudySize(
     first=(5, 5, 2, 5, 5),
@@ -149,6 +150,15 @@ def test_a_finished_study_has_nothing_to_do(finished: tuple[Path, Any]) -> None:
     assert again.returncode == 1  # the slide that is none is still none
     assert {path: path.stat().st_mtime_ns for path in (out / "study").rglob("*") if path.is_file()} == before
     assert run(out / "study.yaml", "--dry-run").stdout.splitlines()[-1] == "nothing to do"
+
+
+def test_maps_of_a_model_that_stands_in_the_tables_by_another_name_are_drawn_by_that(
+    finished: tuple[Path, Any],
+) -> None:
+    config = read_study_config(finished[0] / "study.yaml")
+    asked = replace(config, examples=replace(config.examples, model="compact-20x"))
+    evaluation = read_evaluation(Path(config.out) / "evaluation" / "evaluation.json")
+    assert shown_model(Study(config=asked), evaluation) == "Ensemble"
 
 
 def test_a_changed_rule_makes_bundles_stale_and_nothing_before_them(finished: tuple[Path, Any]) -> None:

@@ -64,7 +64,7 @@ def make(
             name=name,
             mode=mode,
             rule=rule,
-            rules=read_config(rules, SlideRules) if rules else SlideRules(),
+            rules=read_config(rules, SlideRules, example="sarcoscope ensemble rules") if rules else SlideRules(),
             class_names=ensemble_show.pairs("--class-name", class_name, "CODE=WORDS"),
             fold=fold,
             anchor=anchor,

@@ -30,8 +30,8 @@ _SCALES: Final = frozenset({"mpp", "anchor"})
 _MAGNIFICATION: Final = re.compile(r"\d+(\.\d+)?x")
 
 
-def read_config(path: Path, kind: type[Config]) -> Config:
-    """The config in a YAML file; what it leaves out keeps its default.
+def read_config(path: Path, kind: type[Config], *, example: str = "--print-config") -> Config:
+    """The config in a YAML file; what it leaves out keeps its default. `example` is what prints or writes a sound one.
 
     Raises ArtifactError where the file cannot be read, has an unknown key, or a value of the wrong type or range.
     """
@@ -40,15 +40,15 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     except FileNotFoundError as error:
         raise ArtifactError(path, "there is no such file", "check the spelling and the folder") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ArtifactError(path, f"no YAML that can be read ({error})", "compare it with --print-config") from error
+        raise ArtifactError(path, f"no YAML that can be read ({error})", f"compare it with {example}") from error
     if values is None:
         values = {}
     if not isinstance(values, Mapping):
-        raise ArtifactError(path, "no list of `key: value`", "compare it with --print-config")
+        raise ArtifactError(path, "no list of `key: value`", f"compare it with {example}")
     if unknown := _unknown_key(values, kind):
         raise ArtifactError(path, *unknown)
     if strange := _not_finite(values):
-        raise ArtifactError(path, f"{strange} is no finite number", "compare it with --print-config")
+        raise ArtifactError(path, f"{strange} is no finite number", f"compare it with {example}")
     try:
         return TypeAdapter(kind).validate_python(_with_scales(values))
     except InputError as error:
@@ -57,7 +57,7 @@ def read_config(path: Path, kind: type[Config]) -> Config:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {_WORDS.get(first['type'], first['msg'].lower())}, got {first['input']!r}"
-        raise ArtifactError(path, problem, "compare it with --print-config") from error
+        raise ArtifactError(path, problem, f"compare it with {example}") from error
 
 
 def _with_scales(value: Any, key: str = "") -> Any:

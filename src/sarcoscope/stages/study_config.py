@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from sarcoscope.core.errors import ArtifactError
+from sarcoscope.core.errors import ArtifactError, InputError
 from sarcoscope.core.study import (
     EnsembleSection,
     MultiModel,
@@ -19,10 +19,12 @@ from sarcoscope.core.study import (
 )
 from sarcoscope.core.training import NetworkConfig
 from sarcoscope.core.tuning import SearchConfig
+from sarcoscope.diagnosis.fusion import RULES
 from sarcoscope.diagnosis.published import PAPER_RULES
 from sarcoscope.diagnosis.rules import SlideRules
 from sarcoscope.formats.atomic import as_json, write_text
 from sarcoscope.formats.config import config_text, read_config
+from sarcoscope.metrics.subsets import SUBSET_METRICS
 
 CONFIG_FILE: Final = "study.yaml"
 _HEADING: Final = (
@@ -47,6 +49,14 @@ class StudyConfig(StudyDesign):
         StudyDesign.__post_init__(self)
         if self.classes:
             self.rules.check(self.classes)
+        for row in self.networks:
+            self.recipe.train_config(self.out, row.name, row, mpp=row.mpp[0], base=self.base_mpp)
+        for what, value, known in (
+            ("rule", self.ensembles.rule, RULES),
+            ("metric", self.ensembles.metric, SUBSET_METRICS),
+        ):
+            if value not in known:
+                raise InputError(f"ensembles.{what} {value!r}", f"give one of {', '.join(known)}")
 
 
 def paper_study() -> StudyConfig:
@@ -90,7 +100,7 @@ def write_study_config(path: Path, config: StudyConfig, *, force: bool = False) 
 
 def read_study_config(path: Path) -> StudyConfig:
     """The study, with its paths from the config's folder made absolute. Raises ArtifactError."""
-    config = read_config(path, StudyConfig)
+    config = read_config(path, StudyConfig, example="sarcoscope study new")
     home = path.absolute().parent
     return replace(config, manifest=str(home / config.manifest), out=str(home / config.out))
 

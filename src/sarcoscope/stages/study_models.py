@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sarcoscope.core.cohort import Part
+from sarcoscope.core.errors import InputError
 from sarcoscope.core.evaluation import SlideResult
 from sarcoscope.core.study import MultiModel, StudyStage
 from sarcoscope.core.tuning import minimised
@@ -89,13 +90,19 @@ def members_of(study: Study, model: StudyModel) -> list[str]:
 
 def evaluated(study: Study) -> list[str]:
     """Names of the bundles in the tables: of two of the same members the later one alone. ArtifactError."""
-    found: dict[tuple[str, ...], str] = {}
+    return [name for name, stands in standing(study).items() if name == stands]
+
+
+def standing(study: Study) -> dict[str, str]:
+    """By model the one in the tables that it is the same as, mostly itself. ArtifactError."""
+    keys: dict[str, tuple[str, ...]] = {}
+    last: dict[tuple[str, ...], str] = {}
     for model in models_of(study):
         members = members_of(study, model)
         key = tuple(members) if len(members) == 1 else (model.mode, *members)
-        found.pop(key, None)
-        found[key] = model.name
-    return list(found.values())
+        keys[model.name] = key
+        last[key] = model.name
+    return {name: last[key] for name, key in keys.items()}
 
 
 def _best(study: Study, network: str, mpp: float) -> str:
@@ -132,6 +139,9 @@ def model_steps(study: Study) -> list[Step]:
     asked = ("metric", "rule", "most")
     draws = {f"evaluation.{key}": value for key, value in flat(config.evaluation).items()}
     names = [model.name for model in models]
+    shown = config.examples.model
+    if shown and shown not in names:
+        raise InputError(f"examples.model {shown!r} is no model of the study", f"there are: {', '.join(names)}")
     search = Step(
         name=_SEARCH,
         stage=StudyStage.SEARCH,

@@ -23,7 +23,7 @@ from sarcoscope.stages.jobs import jobs_from_manifest, safe_id, truths_from_mani
 from sarcoscope.stages.study_cohort import Study, preview_pictures
 from sarcoscope.stages.study_inputs import BUNDLES, MEMBERS, bundles_reads, content, read_check, tiles_reads
 from sarcoscope.stages.study_listen import DiagnoseHears, PassHears, StudyListener
-from sarcoscope.stages.study_models import evaluated, evaluation_path, evaluation_reads, models_of
+from sarcoscope.stages.study_models import evaluated, evaluation_path, evaluation_reads, models_of, standing
 from sarcoscope.stages.study_plan import Done, Step
 from sarcoscope.stages.study_record import STAGES_FILE
 from sarcoscope.stages.study_train import trainings
@@ -70,13 +70,11 @@ def show_steps(study: Study) -> list[Step]:
 
 
 def shown_model(study: Study, evaluation: Evaluation) -> str:
-    """Whose maps are drawn: the one asked for, else the report's best one. InputError where it is not there."""
+    """Whose maps are drawn: the one asked for, or of its members and in the tables; else the report's best one."""
     names = evaluated(study)
     asked = study.config.examples.model
     if asked:
-        if asked not in names:
-            raise InputError(f"examples.model {asked!r} is no model of the study", f"there are: {', '.join(names)}")
-        return asked
+        return standing(study)[asked]
     ranked = [one.name for one in ranked_by_validation(evaluation) if one.name in names]
     return ranked[0] if ranked else names[-1]
 
