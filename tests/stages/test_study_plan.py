@@ -93,6 +93,8 @@ def test_many_changes_are_counted() -> None:
     found = stand(step("a", settings=dict.fromkeys("abcde", 2)), record, Path())
     assert len(found.why) == 4
     assert found.why[-1] == "and 2 more changes"
+    fewer = stand(step("a", settings=dict.fromkeys("abcd", 2)), done("a", settings=dict.fromkeys("abcd", 1)), Path())
+    assert fewer.why[-1] == "and 1 more change"
 
 
 def test_what_depends_on_a_stale_step_may_have_to_be_done_again() -> None:

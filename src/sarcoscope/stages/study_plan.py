@@ -9,6 +9,7 @@ from typing import Any, Final
 from sarcoscope.core.errors import SarcoscopeError
 from sarcoscope.core.study import StudyStage
 from sarcoscope.formats.atomic import as_json
+from sarcoscope.reports.wording import plural
 from sarcoscope.stages.study_listen import StudyListener
 from sarcoscope.stages.study_record import StepRecord, StepState, StudyRecord
 
@@ -120,7 +121,7 @@ def stand(step: Step, record: StepRecord | None, out: Path, waiting: Sequence[st
         why_not += [f"{path} is gone" for path in record.wrote if not (out / path).exists()]
     if not why_not:
         return Planned(step=step, standing=Standing.DONE)
-    more = [f"and {len(why_not) - _MOST} more changes"] if len(why_not) > _MOST else []
+    more = [f"and {plural(len(why_not) - _MOST, 'more change')}"] if len(why_not) > _MOST else []
     return Planned(step=step, standing=Standing.STALE, why=(*why_not[:_MOST], *more))
 
 
