@@ -152,7 +152,7 @@ def test_a_finished_study_has_nothing_to_do(finished: tuple[Path, Any]) -> None:
     assert run(out / "study.yaml", "--dry-run").stdout.splitlines()[-1] == "nothing to do"
 
 
-def test_maps_of_a_model_that_stands_in_the_tables_by_another_name_are_drawn_by_that(
+def test_maps_of_a_model_that_goes_by_another_name_in_tables_are_of_that(
     finished: tuple[Path, Any],
 ) -> None:
     config = read_study_config(finished[0] / "study.yaml")
