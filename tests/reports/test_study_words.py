@@ -17,6 +17,7 @@ from sarcoscope.reports.study_choice import (
     slide_tests,
 )
 from sarcoscope.reports.study_methods import independence
+from sarcoscope.reports.study_sections import headline_cards
 from sarcoscope.reports.study_words import (
     bounds,
     can_conclude,
@@ -196,6 +197,29 @@ def test_coverage_against_its_level(right: int, n: int, word: str) -> None:
     assert word in words
     assert f"hold the truth of {right} of {n} slides" in words
     assert f"40 of {n} sets name one class, 38 of these the right one" in words
+
+
+def test_sets_of_all_classes_are_no_success() -> None:
+    none = share(0, 0)
+    found = Coverage(model=A, part=Part.TEST2, level=0.9, covered=share(4, 4), per_class={}, single=0,
+                     everything=4, mean_size=4.0, single_right=none, far=None)  # fmt: skip
+    assert covered(found).endswith("; but every set holds all classes, which says nothing.")
+    some = replace(found, everything=3)
+    full = "none of the sets names a single class; 3 of 4 sets hold all classes, which says nothing."
+    assert covered(some).endswith(full)
+    evaluation = replace(MADE, coverage=tuple(replace(one, everything=one.covered.n) for one in MADE.coverage))
+    assert {"but all classes are in every set"} == {
+        card.detail for card in headline_cards(evaluation) if card.what.startswith("Sets that hold")
+    }
+
+
+def test_a_best_combination_of_one_member_is_not_passed_off_as_an_ensemble() -> None:
+    best = best_model(MADE)
+    alone = replace(best, members=("b7-2",))
+    models = tuple(alone if one is best else one for one in MADE.models)
+    assert f"the best model is {best.name} (a single member, b7-2): " in chosen(replace(MADE, models=models))
+    itself = tuple(replace(one, members=(one.name,)) for one in MADE.models)
+    assert "single member" not in chosen(replace(MADE, models=itself))
 
 
 def test_slides_left_open_are_counted() -> None:

@@ -32,6 +32,12 @@ REFERENCES: Final = (
     "Zhang H. et al. mixup: beyond empirical risk minimization. ICLR 2018.",
     "Zhou B. et al. Learning deep features for discriminative localization. CVPR 2016.",
 )
+BALANCE_WORDS: Final = {
+    "multipliers": "tiles of rare classes drawn several times as often",
+    "even": "classes drawn equally often",
+    "none": "classes as frequent as they are",
+}
+"""`BalanceConfig.by` in words."""
 LIMITS: Final = (
     "A tile's label is its slide's: tiles without tumour carry it too.",
     "Of few patients bootstrap intervals are too narrow: of ten they hold the truth 88 % of the time, of five 83 %.",
@@ -95,7 +101,7 @@ def _training(facts: StudyFacts) -> str:
     return (
         f"{plural(len(facts.members), 'network')} ({names}) began from: {origins}. They learnt {opened}, with flips, "
         f"rotation, crop, occlusion, changes of colour and stain (strength {config.augment.strength:g}), {mixing}, and "
-        f"classes evened out by {config.balance.by}; seeds {seeds}. The epoch with the best "
+        f"{BALANCE_WORDS[config.balance.by]}; seeds {seeds}. The epoch with the best "
         f"{metric_words(config.metric)} on validation was kept. Settings are the first member's; those of all stand in "
         "their member.json."
     )

@@ -1,6 +1,7 @@
 """The report's sections in their order: a summary first, then what it rests on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.evaluation import Evaluation, Share, SlideResult
@@ -50,6 +51,7 @@ from sarcoscope.reports.study_words import (
     cannot_conclude,
     covered,
     left_open,
+    says_nothing,
     summary,
     the,
     value_of,
@@ -84,7 +86,7 @@ def sections(facts: StudyFacts, notice: str) -> tuple[Section, ...]:
 
 def _summary(facts: StudyFacts) -> list[Block]:
     evaluation = facts.evaluation
-    blocks: list[Block] = [Cards(cards=tuple(_cards(evaluation))), Points(items=summary(evaluation))]
+    blocks: list[Block] = [Cards(cards=tuple(headline_cards(evaluation))), Points(items=summary(evaluation))]
     blocks.append(Points(title="What can be concluded", items=can_conclude(evaluation)))
     blocks.append(Points(title="What cannot be concluded", items=cannot_conclude(evaluation)))
     if evaluation.failures:
@@ -93,7 +95,8 @@ def _summary(facts: StudyFacts) -> list[Block]:
     return blocks
 
 
-def _cards(evaluation: Evaluation) -> list[Card]:
+def headline_cards(evaluation: Evaluation) -> list[Card]:
+    """The numbers that stand above the summary, of the best model: tiles, slides, sets."""
     best, part = best_model(evaluation), patch_part(evaluation)
     cards = []
     patch = None if part is None else patch_of(evaluation, best.name, part)
@@ -114,7 +117,8 @@ def _cards(evaluation: Evaluation) -> list[Card]:
     for test in tests:
         if sets := coverage_of(evaluation, best.name, test):
             what = f"Sets that hold the truth, {PART_WORDS[test]} (asked: {sets.level:.0%})"
-            cards.append(_share_card(what, sets.covered))
+            card = _share_card(what, sets.covered)
+            cards.append(replace(card, detail="but all classes are in every set") if says_nothing(sets) else card)
     return cards
 
 

@@ -107,8 +107,8 @@ def chosen(evaluation: Evaluation) -> str:
     if not ranked:
         return f"Nothing was measured on validation, so no model is the best; {best.name} is spoken of as the first."
     if len(own_models(evaluation)) == 1:
-        return f"{best.name} is the only model; on validation it has {_validation(evaluation, best)}. {_SEEN}"
-    first = f"By validation alone the best model is {best.name}: {_validation(evaluation, best)}."
+        return f"{_who(best)} is the only model; on validation it has {_validation(evaluation, best)}. {_SEEN}"
+    first = f"By validation alone the best model is {_who(best)}: {_validation(evaluation, best)}."
     if len(ranked) < 2:
         return f"{first} {_SEEN}"
     second = ranked[1]
@@ -121,6 +121,12 @@ def chosen(evaluation: Evaluation) -> str:
     tiles = {(one.tiles, one.slides) for one in (patch, other) if one is not None}
     apart = " They were measured on different tiles." if len(tiles) > 1 else ""
     return f"{first} The next, {second.name}, is {100 * ahead:.1f} points behind{luck}.{apart} {_SEEN}"
+
+
+def _who(model: ModelWords) -> str:
+    """A model by name; of one that is called otherwise than its only member, that it is no ensemble."""
+    alone = len(model.members) == 1 and model.members[0] != model.name
+    return f"{model.name} (a single member, {model.members[0]})" if alone else model.name
 
 
 def _validation(evaluation: Evaluation, model: ModelWords) -> str:
@@ -216,14 +222,23 @@ def covered(found: Coverage) -> str:
     )
     return (
         f"On {the(found.part)}, sets made for {found.level:.0%} hold the truth of {counted(found.covered)}, {held}; "
-        f"{_singles(found)}."
+        f"{_sizes(found)}."
     )
 
 
-def _singles(found: Coverage) -> str:
+def says_nothing(found: Coverage) -> bool:
+    """Whether every set holds all classes, which is right whatever the model is worth."""
+    return found.everything == found.covered.n
+
+
+def _sizes(found: Coverage) -> str:
+    if says_nothing(found):
+        return "but every set holds all classes, which says nothing"
+    sets = plural(found.covered.n, "set")
+    full = f"; {found.everything} of {sets} hold all classes, which says nothing" if found.everything else ""
     if not found.single:
-        return "none of the sets names a single class"
-    return f"{found.single} of {found.covered.n} sets name one class, {found.single_right.right} of these the right one"
+        return f"none of the sets names a single class{full}"
+    return f"{found.single} of {sets} name one class, {found.single_right.right} of these the right one{full}"
 
 
 def left_open(decisions: Sequence[Decision], way: str) -> str:

@@ -65,7 +65,7 @@ def data_words(
     if tiles:
         each = ", ".join(f"{part} {one.tiles:,} of {plural(one.slides, 'slide')}" for part, one in tiles.items())
         said += f"; tiles: {each}"
-    said = f"Cohort {run.resolve().name}" + (f", repetition {fold}" if fold else "") + f": {said}."
+    said = f"Cohort in folder {run.resolve().name}" + (f", repetition {fold}" if fold else "") + f": {said}."
     if any(not file.of_slide for file in index_files(run)):
         said += " Tiles are ready-made: a slide is decided by the tiles that are there of it, not by its whole grid."
     return said
