@@ -192,7 +192,7 @@ def _level_words(found: Search, smallest: SubsetResult) -> str:
     which = "the best itself" if rank == 1 else f"{_members(smallest)}, rank {rank}"
     return (
         f"{found.level_with_best} of {len(found.ranked)} cannot be told from the best on these slides: which of them "
-        f"leads is a lucky third decimal; the smallest is {which}"
+        f"leads may be luck; the smallest is {which}"
     )
 
 
