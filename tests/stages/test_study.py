@@ -147,6 +147,10 @@ def test_a_finished_study_has_nothing_to_do(finished: tuple[Path, Any]) -> None:
     again = run(out / "study.yaml", "--json")
     assert told(again)["done"] == []
     assert told(again)["skipped"] == printed["done"]
+    assert told(again)["report"] == printed["report"] == str(out / "study" / "report" / "index.html")
+    early = run(out / "study.yaml", "--until", "split")
+    assert early.stderr.splitlines()[-1].startswith("Synthetic: painted slides")
+    assert told(run(out / "study.yaml", "--until", "split", "--json"))["report"] is None  # it may be stale
     assert again.returncode == 1  # the slide that is none is still none
     assert {path: path.stat().st_mtime_ns for path in (out / "study").rglob("*") if path.is_file()} == before
     assert run(out / "study.yaml", "--dry-run").stdout.splitlines()[-1] == "nothing to do"

@@ -67,7 +67,7 @@ def run(
             study_show.show_plan(asked, probe=probe, as_json=as_json)
             raise typer.Exit
         summary = study_show.run(asked)
-    study_show.show(summary, asked, as_json=as_json)
+    study_show.show(summary, as_json=as_json)
     raise typer.Exit(summary.exit_code)
 
 
@@ -103,7 +103,7 @@ def phantom(
             )
         asked = study_show.asked(read_study_config(config), stage, workers=workers, threads=threads)
         summary = study_show.run(asked)
-    study_show.show(summary, asked, as_json=as_json)
+    study_show.show(summary, as_json=as_json)
     raise typer.Exit(summary.exit_code)
 
 

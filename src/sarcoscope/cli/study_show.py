@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -11,9 +10,11 @@ from sarcoscope.core.errors import shown
 from sarcoscope.core.study import StudyStage
 from sarcoscope.reports.tune_page import duration
 from sarcoscope.reports.wording import plural
+from sarcoscope.stages.evaluate import RESEARCH, SYNTHETIC
 from sarcoscope.stages.study import CANNOT_BEGIN, StudyAsk, StudySummary, plan_study, run_study
 from sarcoscope.stages.study_config import StudyConfig
 from sarcoscope.stages.study_plan import Planned, Standing
+from sarcoscope.stages.study_record import read_study_record
 from sarcoscope.stages.study_time import Estimate, Total, total
 
 _TOLD = 6
@@ -130,9 +131,9 @@ def _planned_line(one: Planned, found: Estimate) -> str:
     return f"{line} ({time})"
 
 
-def show(summary: StudySummary, ask: StudyAsk, *, as_json: bool) -> None:
+def show(summary: StudySummary, *, as_json: bool) -> None:
     """A run's end, for people or for programs."""
-    page = Path(ask.config.out) / "report" / "index.html"
+    page = summary.report
     if as_json:
         print_json(
             {
@@ -141,7 +142,7 @@ def show(summary: StudySummary, ask: StudyAsk, *, as_json: bool) -> None:
                 "skipped": summary.skipped,
                 "failed": summary.failed,
                 "failures": summary.failures,
-                "report": str(page) if page.is_file() else None,
+                "report": None if page is None else str(page),
                 "exit_code": summary.exit_code,
             }
         )
@@ -156,5 +157,6 @@ def show(summary: StudySummary, ask: StudyAsk, *, as_json: bool) -> None:
         tell(f"failed: {', '.join(roots)}{behind}; settle it, then run the study again")
     skipped = f", {len(summary.skipped)} were done before" if summary.skipped else ""
     tell(f"{plural(len(summary.done), 'step')} done{skipped}; {shown(summary.out / 'stages.json')} has the record")
-    if page.is_file():
+    if page is not None:
         tell(f"report: {shown(page)}")
+    tell(f"{SYNTHETIC if read_study_record(summary.out).synthetic else ''}{RESEARCH}")

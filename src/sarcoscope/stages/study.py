@@ -23,7 +23,7 @@ from sarcoscope.stages.study_listen import Silence, StudyListener
 from sarcoscope.stages.study_models import model_steps
 from sarcoscope.stages.study_plan import Done, Planned, Standing, Step, plan_steps, stand
 from sarcoscope.stages.study_record import StepRecord, StepState, StudyRecord, read_study_record, write_study_record
-from sarcoscope.stages.study_show import show_steps
+from sarcoscope.stages.study_show import REPORT, show_steps
 from sarcoscope.stages.study_time import Estimate, estimates
 from sarcoscope.stages.study_train import train_steps
 
@@ -70,6 +70,12 @@ class StudySummary:
         if self.failed:
             return 1 if self.done or self.skipped else 2
         return int(any(self.failures.values()))
+
+    @property
+    def report(self) -> Path | None:
+        """The report's page; None where this run did not make it and did not find it up to date."""
+        page = self.out / REPORT / "index.html"
+        return page if StudyStage.REPORT in {*self.done, *self.skipped} and page.is_file() else None
 
 
 def steps_of(study: Study) -> list[Step]:
