@@ -72,7 +72,7 @@ FULL: Final = PhantomStudySize(
     side_l0=8192,
     tile_px=256,
     minimum_tiles=20,
-    length=LengthConfig(epochs=6, epoch_tiles=960, batch=24),
+    length=LengthConfig(epochs=4, epoch_tiles=960, batch=24),
     seeds=(0, 1),
     draws=1000,
     others=("mobilenetv3_small_050",),
