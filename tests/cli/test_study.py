@@ -42,6 +42,7 @@ def test_new_does_not_replace_a_file_unless_told_to(tmp_path: Path) -> None:
         ("base_mpp: fast\n", "got 'fast'; compare it with sarcoscope study new"),
         ("ensembles: {rule: median}\n", "study.yaml: ensembles.rule 'median'; give one of mean, product"),
         ("ensembles: {metric: slide_accuracy}\n", "study.yaml: ensembles.metric 'slide_accuracy'; give one of tile_"),
+        ("split: {ratios: [0.7, 0, 0.3]}\n", "split.ratios [0.7, 0.0, 0.3]: no slide validates"),
         ("recipe: {metric: acc}\n", "study.yaml: unknown metric 'acc'"),
         ("examples: {model: Nope}\n", "examples.model 'Nope' is no model of the study; there are: resnet18-20x, Ens"),
     ],

@@ -166,7 +166,9 @@ def _check_names(groups: Sequence[_Group], config: SplitConfig) -> None:
     batches = {one.batch for group in groups for one in group.slides}
     asked = set(config.test1) if isinstance(config.test1, Mapping) else set()
     for name in sorted({*config.pooled, *asked} - classes):
-        raise InputError(f"no slide is of class {name!r}", f"the classes are {', '.join(sorted(classes))}")
+        where = "the pooled classes" if name in config.pooled else "the numbers of test set 1"
+        advice = f"leave it out of {where}; the classes are {', '.join(sorted(classes))}"
+        raise InputError(f"no slide is of class {name!r}", advice)
     for name in sorted({*config.test2} - batches):
         known = ", ".join(sorted((one for one in batches if one), key=natural)) or "none"
         raise InputError(f"no slide is of batch {name!r}", f"the batches are: {known}")

@@ -67,6 +67,11 @@ class SplitSection:
     mixed_patients: bool = False
     """Whether a patient may have tumours of several classes."""
 
+    def __post_init__(self) -> None:
+        if not self.ratios[1] > 0:
+            problem = f"split.ratios {list(self.ratios)}: no slide validates"
+            raise InputError(problem, "give the second one a share: all that is chosen or fitted is so on validation")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyNetwork:

@@ -79,7 +79,8 @@ def _votes(facts: StudyFacts, one: Decision) -> Cell:
 
 
 def _why(one: Decision) -> str:
-    said = one.undetermined or one.refined_reason
+    rule = one.refined_reason
+    said = one.undetermined or (f"refined rule {rule}" if rule.startswith(("applied", "not applied")) else rule)
     return f"{said}; {one.far_reason}" if one.far and one.far_reason else said
 
 
