@@ -173,7 +173,10 @@ def test_split_json_says_how_it_was_dealt(tmp_path: Path) -> None:
         (("--ratios", "0.5,0.5"), "give train, validation, test"),
         (("--test1", "LMS=x"), "--test1 'LMS=x' is neither a share nor counts"),
         (("--test1", "2"), "give a share below 1"),
-        (("--test1", "NIX=2"), "no slide is of class 'NIX'; the classes are LMS, UPS"),
+        (
+            ("--test1", "NIX=2"),
+            "no slide is of class 'NIX'; leave it out of the numbers of test set 1; the classes are LMS, UPS",
+        ),
         (("--test2", "b9"), "no slide is of batch 'b9'"),
         (("--folds", "2"), "give at least 3"),
         (("--pooled", "NIX"), "no slide is of class 'NIX'"),

@@ -188,7 +188,11 @@ def test_batches_come_in_natural_order() -> None:
         ([], SplitConfig(), "no slides to split"),
         ([slide("a", None)], SplitConfig(), "'a' has no label"),
         ([slide("a"), slide("a")], SplitConfig(), "two slides are called 'a'"),
-        (several(3), SplitConfig(pooled=("X",)), "no slide is of class 'X'; leave it out of the pooled classes; the classes are A"),
+        (
+            several(3),
+            SplitConfig(pooled=("X",)),
+            "no slide is of class 'X'; leave it out of the pooled classes; the classes are A",
+        ),
         (several(3), SplitConfig(test1={"X": 1}), "no slide is of class 'X'"),
         (several(3, batch="1"), SplitConfig(test2=("9",)), "no slide is of batch '9'; the batches are: 1"),
         (several(3, batch="1"), SplitConfig(test2=("1",)), "nothing is left to train on"),
