@@ -20,7 +20,8 @@ from sarcoscope.core.errors import TrainingError
 from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.study import EnsembleSection, ExamplesSection, MultiModel, StudyStage
 from sarcoscope.core.training import LengthConfig
-from sarcoscope.formats.evaluation import read_evaluation
+from sarcoscope.formats.evaluation import read_evaluation, read_search
+from sarcoscope.formats.member import read_member
 from sarcoscope.stages.phantom_study import (
     FULL,
     TINY,
@@ -417,3 +418,25 @@ def test_the_phantom_cohort_has_two_batches_and_patients_of_two_slides() -> None
         assert all(len(found) == 1 for found in of_patient.values())
     five = patients_of([(f"s{number}", "LMS", "batch1") for number in range(7)])
     assert [name[-2:] for name in five.values()] == ["01", "01", "02", "03", "04", "05", "05"]
+
+
+def test_the_best_trials_of_a_search_become_members_that_are_fused(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    out = copied(finished, tmp_path)
+    base = read_study_config(out / "study.yaml")
+    row = replace(base.networks[0], name="searched", mpp=(0.5,), trials=2, keep=2)
+    config = replace(base, networks=(row,), ensembles=EnsembleSection(alone="all"))
+    summary = run_study(StudyAsk(config=config, until=StudyStage.BUNDLE))
+    assert summary.failed == {}
+    names = {"searched-20x-1", "searched-20x-2"}
+    assert names <= {folder.name for folder in (out / "study" / "members").iterdir()}
+    assert {one.members for one in read_search(out / "study" / "ensembles" / "Ensemble.json").ranked} == {
+        ("searched-20x-1",), ("searched-20x-2",), ("searched-20x-1", "searched-20x-2"),
+    }  # fmt: skip
+    assert all(one.standing is Standing.DONE for one in plan_study(StudyAsk(config=config, until=StudyStage.BUNDLE))[0])
+
+    narrower = replace(config, search=replace(config.search, dropout=(0.1, 0.1)))
+    planned = {one.step.name: one for one in plan_study(StudyAsk(config=narrower))[0]}
+    assert planned["tune searched-20x"].why == ("config search.dropout [0.0, 0.5] -> [0.1, 0.1]",)
+    summary = run_study(StudyAsk(config=narrower, until=StudyStage.TRAIN))
+    assert (summary.failed, "tune searched-20x" in summary.done) == ({}, True)
+    assert read_member(out / "study" / "members" / "searched-20x-1").config.network.dropout == 0.1
