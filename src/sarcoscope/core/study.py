@@ -242,12 +242,17 @@ class StudyDesign:
     tiles: CutConfig = field(default_factory=CutConfig)
     """What is cut; docs/tile.md explains each key."""
     split: SplitSection = field(default_factory=SplitSection)
+    """How slides are dealt out; docs/cohort.md has the rules."""
     networks: tuple[StudyNetwork, ...] = (StudyNetwork(name="resnet18"),)
     """What is trained."""
     recipe: RecipeSection = field(default_factory=RecipeSection)
+    """How all networks are trained; docs/training.md has the reasons."""
     ensembles: EnsembleSection = field(default_factory=EnsembleSection)
+    """Which models are made of the members; docs/ensembles.md."""
     evaluation: EvaluateSection = field(default_factory=EvaluateSection)
+    """How figures are computed; docs/metrics.md."""
     examples: ExamplesSection = field(default_factory=ExamplesSection)
+    """What is shown beside the tables."""
 
     def __post_init__(self) -> None:
         self._check_scales()

@@ -163,6 +163,7 @@ class OptimiserConfig:
     clip: float = 1.0
     """Largest norm of a gradient; 0 leaves gradients as they are."""
     label_smoothing: float = 0.05
+    """Share of each target that is spread over all classes."""
     class_weights: bool = False
     """Whether a class's loss weighs the more the fewer of its tiles are drawn."""
     ema: bool = True
@@ -181,6 +182,7 @@ class LengthConfig:
     """How long, and how much at a time."""
 
     epochs: int | None = None
+    """Passes at most; None settles it by the number of tiles."""
     epoch_tiles: int | None = None
     """Tiles drawn an epoch; None draws each about once, and of a large set a part."""
     batch: int | None = None

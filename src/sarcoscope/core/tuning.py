@@ -37,6 +37,7 @@ class SearchConfig:
     mixup: Range = (0.0, 0.8)
     """a of Beta(a, a)."""
     dropout: Range = (0.0, 0.5)
+    """Share of pooled features left out in front of the linear layer."""
     strength: Range = (0.3, 1.5)
     """Of the augmentation."""
     depth: bool = True

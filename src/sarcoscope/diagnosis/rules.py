@@ -29,7 +29,9 @@ class ComponentRule:
     """`component` may show as a second part of a `main` tumour."""
 
     main: str
+    """Class of the tumour, e.g. DDLPS."""
     component: str
+    """Class of its second part, e.g. WDLPS."""
     fraction: float = 0.05
     """Share of kept tiles that each of the two needs before the finding is reported, 0..1."""
 
