@@ -162,14 +162,14 @@ def slide_tables(evaluation: Evaluation, part: Part, number: str) -> tuple[Table
 
 
 def _slide_table(evaluation: Evaluation, part: Part, codes: Sequence[str], number: str) -> Table:
-    columns = [Column(text="Model", width=2.4), Column(text="Rule", width=1.25)]
+    columns = [Column(text="Model", width=2.7), Column(text="Rule", width=1.2)]
     for name in (*codes, "Overall"):
         columns += [
             Column(text="True", group=name, number=True, width=0.74),
             Column(text="False", group=name, number=True, width=0.84),
             Column(text="ACC", group=name, number=True, width=1.2),
         ]
-    columns.append(Column(text="Undet.", number=True, width=0.85))
+    columns.append(Column(text="Undet.", number=True, width=1.0))
     rows = []
     for model in evaluation.models:
         for way in ("vote", "refined"):

@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import polars as pl
+
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import InputError
 from sarcoscope.core.evaluation import SlideResult
 from sarcoscope.core.study import MultiModel, StudyStage
-from sarcoscope.core.tuning import minimised
+from sarcoscope.diagnosis.fusion import Probabilities
 from sarcoscope.formats.atomic import writing
 from sarcoscope.formats.evaluation import EVALUATION_FILE, read_search
+from sarcoscope.formats.member import PREDICTIONS_FILE, read_predictions
+from sarcoscope.formats.split import read_repetitions
+from sarcoscope.metrics.subsets import rank_subsets
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.ensemble import EnsembleAsk, make_ensemble
 from sarcoscope.stages.ensemble_search import ENSEMBLES_FOLDER, SearchAsk, search_ensembles
@@ -26,7 +32,6 @@ from sarcoscope.stages.study_inputs import (
     check_bundle,
     cohort_reads,
     content,
-    member,
     members_reads,
     tiles_reads,
 )
@@ -106,16 +111,38 @@ def standing(study: Study) -> dict[str, str]:
 
 
 def _best(study: Study, network: str, mpp: float) -> str:
-    """The member of a network and scale that is best on validation tiles; of equal ones the first by name."""
-    metric = study.config.ensembles.metric
+    """The member of a network and scale that is best on validation tiles; of equal ones the first by name.
+
+    Tiles of pooled slides, which trained it too, have no say. ArtifactError.
+    """
     names = [name for one in trainings(study) if one.row.name == network and one.mpp == mpp for name in one.members]
-    sign = -1 if minimised(metric) else 1
+    found = {name: _validated(study.out, name) for name in sorted(names)}
+    tiles, _, classes = next(iter(found.values()))
+    if len(names) == 1 or tiles.is_empty():
+        return next(iter(found))
+    ranked = rank_subsets(
+        [(name,) for name in found],
+        [probabilities for _, probabilities, _ in found.values()].__getitem__,
+        np.array([classes.index(code) for code in tiles["label"]], np.intp),
+        tiles["slide"].to_list(),
+        classes,
+        metric=study.config.ensembles.metric,
+        draws=1,  # no interval is asked for
+        rng=np.random.default_rng(0),
+    )
+    return ranked[0].members[0]
 
-    def rank(name: str) -> tuple[float, str]:
-        value = member(study.out, name).metrics.get(Part.VALIDATION, {}).get(metric)
-        return (float("inf") if value is None else -sign * value), name
 
-    return min(names, key=rank)
+def _validated(run: Path, name: str) -> tuple[pl.DataFrame, Probabilities, tuple[str, ...]]:
+    """A member's validation tiles, sorted, their probabilities, and the classes. ArtifactError."""
+    tiles, probabilities, classes = read_predictions(run / MEMBERS / name / PREDICTIONS_FILE)
+    parts = read_repetitions(run).values()
+    pooled = {slide for by_slide in parts for slide, part in by_slide.items() if part is Part.POOLED}
+    rows = tiles.with_row_index().filter(
+        (pl.col("part") == str(Part.VALIDATION)) & ~pl.col("slide").is_in(sorted(pooled))
+    )
+    rows = rows.sort("slide", "tile")
+    return rows, probabilities[rows["index"].to_numpy()], classes
 
 
 def base_members(study: Study) -> list[str]:
