@@ -14,11 +14,13 @@ from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.evaluation import Evaluation
 from sarcoscope.formats.atomic import write_text
-from sarcoscope.reports.study_blocks import Section, StudyReport, Table
+from sarcoscope.reports.study_blocks import Figure, Section, StudyReport, Table
+from sarcoscope.reports.study_choice import best_model
 from sarcoscope.reports.study_drawing import ABSENT, drawable
 from sarcoscope.reports.study_facts import read_facts
 from sarcoscope.reports.study_page import make_report, study_page, write_study_report
 from sarcoscope.reports.study_pdf import study_pdf
+from sarcoscope.reports.study_sections import sections
 from sarcoscope.reports.study_slides import decision_table
 from sarcoscope.reports.study_tables import patch_tables, slide_tables
 from tests.reports.evaluation_made import MODELS, NOTICE, ask, make_evaluation, model, words
@@ -192,6 +194,22 @@ def test_an_evaluation_of_slides_alone_or_of_tiles_alone(tmp_path: Path) -> None
     assert "tiles" in ids
     assert not {"slides", "decisions", "sweep"} & set(ids)
     study_page(tiles)
+
+
+def test_a_best_model_without_scored_slides_and_first_models_without_tiles(tmp_path: Path) -> None:
+    evaluation = make_evaluation(ask(models=tuple(model(f"model-{place}") for place in range(8))))
+    first = {one.name for one in evaluation.models[:7]}
+    bare = replace(
+        evaluation,
+        patch=tuple(one for one in evaluation.patch if one.model not in first or one.part is Part.VALIDATION),
+        slide=tuple(one for one in evaluation.slide if one.model != best_model(evaluation).name),
+    )
+    assert best_model(bare) == best_model(evaluation)
+    found = sections(read_facts(study_of(tmp_path, bare)), NOTICE)
+    figures = {one.name: one for section in found for one in section.blocks if isinstance(one, Figure)}
+    assert "slides_confusion.png" not in figures
+    assert "model-7 tells right" in figures["figure5_confusion.png"].alt
+    assert "The first 6" not in figures["figure5_confusion.png"].caption
 
 
 def test_real_slides_are_not_called_synthetic_but_research_use(tmp_path: Path) -> None:

@@ -127,6 +127,18 @@ def test_tiles_of_pooled_classes_do_not_choose_the_best() -> None:
     assert f"validation tiles without the pooled {listed(MADE.pooled)} 70.0% (" in chosen(evaluation)
 
 
+def test_the_headline_leaves_pooled_classes_out() -> None:
+    pooled = listed(MADE.pooled)
+    patch = tuple(replace(one, balanced_without_pooled=estimate(0.612, 0.5, 0.7)) for one in MADE.patch)
+    evaluation = replace(MADE, patch=patch)
+    card = headline_cards(evaluation)[0]
+    assert (card.what, card.value) == (f"Balanced accuracy, patch test tiles, without {pooled}", "61.2%")
+    assert f"balanced accuracy without {pooled} 61.2% (" in on_tiles(evaluation)
+    older = replace(MADE, patch=tuple(replace(one, balanced_without_pooled=None) for one in MADE.patch))
+    assert on_tiles(older).endswith("(with pooled classes, optimistic).")
+    assert "with pooled classes" in headline_cards(older)[0].what
+
+
 def test_of_equal_models_the_one_with_fewer_members_is_the_best() -> None:
     equal = dict.fromkeys((A, B, C), estimate(0.8, 0.7, 0.9))
     assert [one.name for one in ranked_by_validation(with_validation(MADE, equal))] == [A, C, B]  # 1, 2, 3 members
@@ -273,6 +285,14 @@ def test_more_than_guessing_is_claimed_only_where_an_exact_test_says_so() -> Non
 def test_the_binomial_tail_by_hand() -> None:
     assert tail(3, 4, 0.25) == pytest.approx(13 / 256)  # 4 * 3 + 1 of 4**4
     assert tail(0, 9, 0.3) == pytest.approx(1)
+    assert tail(9, 9, 0.0) == 0
+    assert tail(9, 9, 1.0) == 1
+
+
+def test_the_binomial_tail_of_thousands_of_slides() -> None:
+    """Of an odd number at a half, more than half is as likely as less; all of 5000 right is 0.999**5000."""
+    assert tail(2501, 5001, 0.5) == pytest.approx(0.5)
+    assert tail(5000, 5000, 0.999) == pytest.approx(0.999**5000)
 
 
 def test_the_summary_asks_first_and_ends_with_what_is_open() -> None:

@@ -149,12 +149,14 @@ def on_tiles(evaluation: Evaluation) -> str:
         if part is not Part.TEST
         else ""
     )
-    pooled = ""
+    pooled, value = "", balanced(found) or found.balanced_accuracy
     if found.without_pooled is not None:
         pooled = f"; without the pooled {listed(evaluation.pooled)} {said(found.without_pooled, found)}"
+    without = "" if value is found.balanced_accuracy else f" without {listed(evaluation.pooled)}"
+    optimistic = " (with pooled classes, optimistic)" if evaluation.pooled and not without else ""
     return (
-        f"On tiles of {the(part)}, {best.name} is right on {said(found.overall, found)}{pooled}; balanced accuracy "
-        f"{said(found.balanced_accuracy, found)}.{aside}"
+        f"On tiles of {the(part)}, {best.name} is right on {said(found.overall, found)}{pooled}; balanced accuracy"
+        f"{without} {said(value, found)}{optimistic}.{aside}"
     )
 
 
@@ -276,7 +278,14 @@ def summary(evaluation: Evaluation) -> tuple[str, ...]:
 
 def tail(right: int, n: int, chance: float) -> float:
     """How likely so many right, or more, of n are by chance alone (exact binomial test)."""
-    return sum(math.comb(n, k) * chance**k * (1 - chance) ** (n - k) for k in range(right, n + 1))
+    if right <= 0 or chance >= 1:
+        return 1.0
+    if chance <= 0:
+        return 0.0
+    hit, miss = math.log(chance), math.log1p(-chance)
+    ways = math.lgamma(n + 1)
+    logs = [ways - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * hit + (n - k) * miss for k in range(right, n + 1)]
+    return min(1.0, math.fsum(math.exp(one) for one in logs))
 
 
 def can_conclude(evaluation: Evaluation) -> tuple[str, ...]:
