@@ -86,6 +86,8 @@ def test_an_estimate_names_its_units() -> None:
     assert said(value, replace(patch, patients=None)).endswith("2,000 tiles of 17 slides)")
     assert "without an interval" in said(replace(value, low=None), patch)
     assert said(replace(value, value=None), patch) == "no value"
+    some = said(value, replace(patch, patients=3))
+    assert some.endswith("2,000 tiles of 17 units (patients, or slides where none is known))")
 
 
 @pytest.mark.parametrize(
@@ -211,6 +213,13 @@ def test_coverage_against_its_level(right: int, n: int, word: str) -> None:
     assert f"40 of {n} sets name one class, 38 of these the right one" in words
 
 
+def test_levels_are_not_rounded_to_another_one() -> None:
+    found = replace(MADE.coverage[0], level=0.975)
+    assert "sets made for 97.5% hold" in covered(found)
+    cards = headline_cards(replace(MADE, coverage=tuple(replace(one, level=0.975) for one in MADE.coverage)))
+    assert any(card.what.endswith("(asked: 97.5%)") for card in cards)
+
+
 def test_sets_of_all_classes_are_no_success() -> None:
     none = share(0, 0)
     found = Coverage(model=A, part=Part.TEST2, level=0.9, covered=share(4, 4), per_class={}, single=0,
@@ -259,6 +268,7 @@ def test_slides_of_one_patient_are_said_to_make_slide_figures_too_sure() -> None
     assert "no two of the test sets are known to be of one patient" in independence(alone)
     bare = replace(MADE, decisions=tuple(replace(one, patient=None) for one in decided))
     assert "is not known" in independence(bare)
+    assert "Wilson's intervals, McNemar's test and the binomial test take slides as independent" in independence(bare)
 
 
 def test_what_cannot_be_concluded_is_named() -> None:

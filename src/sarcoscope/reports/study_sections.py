@@ -59,7 +59,7 @@ from sarcoscope.reports.study_words import (
     value_of,
 )
 from sarcoscope.reports.tune_page import metric_words
-from sarcoscope.reports.wording import percent, plural
+from sarcoscope.reports.wording import level_words, percent, plural
 
 
 def sections(facts: StudyFacts, notice: str) -> tuple[Section, ...]:
@@ -121,7 +121,7 @@ def headline_cards(evaluation: Evaluation) -> list[Card]:
     ]
     for test in tests:
         if sets := coverage_of(evaluation, best.name, test):
-            what = f"Sets that hold the truth, {PART_WORDS[test]} (asked: {sets.level:.0%})"
+            what = f"Sets that hold the truth, {PART_WORDS[test]} (asked: {level_words(sets.level)})"
             card = _share_card(what, sets.covered)
             cards.append(replace(card, detail="but all classes are in every set") if says_nothing(sets) else card)
     return cards
@@ -203,10 +203,13 @@ def _eces(evaluation: Evaluation, part: Part) -> str:
 def _search(facts: StudyFacts, notice: str) -> list[Block]:
     blocks: list[Block] = []
     for one in facts.searches:
+        several = len(one.ranked) > 1
         level = f"{one.level_with_best} of {plural(len(one.ranked), 'combination')} cannot be told from the best"
+        level = level if several else "there is only one combination, and none to compare it with"
+        luck = " The first place among so many is partly luck, and its figure optimistic." if several else ""
         blocks.append(Text(words=f"{one.name}: {level}, by {metric_words(one.metric)} on {one.tiles:,} {one.part} "
-                                 f"tiles of {plural(one.slides, 'slide')} ({one.rule}, {one.mode}). The first place "
-                                 "among so many is partly luck, and its figure optimistic."))  # fmt: skip
+                                 f"tiles of {plural(one.slides, 'slide')} ({one.rule}, {one.mode}).{luck}")
+        )  # fmt: skip
         best = " + ".join(one.ranked[0].members) if one.ranked else "none"
         blocks.append(Figure(name=f"search_{one.name}.png", content=draw_search(one, notice),
                              alt=f"Ranked combinations of search {one.name}; the best is {best}; {level}",

@@ -26,7 +26,7 @@ from sarcoscope.reports.study_choice import (
     undetermined_count,
     validation_value,
 )
-from sarcoscope.reports.wording import lower_first, percent, plural
+from sarcoscope.reports.wording import level_words, lower_first, percent, plural
 
 DASH: Final = "\N{EN DASH}"
 FEW: Final = 10
@@ -65,8 +65,20 @@ def said(estimate: Estimate, patch: PatchResult) -> str:
         return "no value"
     interval = bounds(estimate.low, estimate.high)
     inside = f"95% interval {interval}%" if interval else "without an interval"
-    units = plural(estimate.units, "slide" if patch.patients is None else "patient")
+    units = drawn_words(estimate.units, patch.patients, patch.overall.units)
     return f"{percent(estimate.value)} ({inside}, n = {estimate.n:,} tiles of {units})"
+
+
+def drawn_words(units: int, patients: int | None, total: int) -> str:
+    """'17 patients', '17 slides', or where patients are known of some: '17 units (patients, or slides ...)'.
+
+    `patients` are those among the `total` units that a part has; None or 0 where none is known.
+    """
+    if not patients:
+        return plural(units, "slide")
+    if patients == total:
+        return plural(units, "patient")
+    return f"{plural(units, 'unit')} (patients, or slides where none is known)"
 
 
 def counted(share: Share) -> str:
@@ -223,8 +235,8 @@ def covered(found: Coverage) -> str:
         else "as was asked, as far as so many slides can tell"
     )
     return (
-        f"On {the(found.part)}, sets made for {found.level:.0%} hold the truth of {counted(found.covered)}, {held}; "
-        f"{_sizes(found)}."
+        f"On {the(found.part)}, sets made for {level_words(found.level)} hold the truth of "
+        f"{counted(found.covered)}, {held}; {_sizes(found)}."
     )
 
 

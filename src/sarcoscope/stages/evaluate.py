@@ -295,7 +295,7 @@ class _Whole:
                     units_of(tiles),
                     classes=codes,
                     slides=tiles["slide"].to_numpy(),
-                    patients_known=bool(tiles["patient"].is_not_null().any()),
+                    patients=tiles["patient"].drop_nulls().n_unique(),
                     pooled=sorted(tiles.filter("pooled")["label"].unique()),
                     temperature=calibration.temperature,
                     draws=self.ask.draws,
