@@ -49,6 +49,14 @@ def test_a_search_says_what_is_luck_and_what_comes_next(ranked: Path) -> None:
     assert {path.name for path in (ranked / "ensembles").iterdir()} == {"s.json", "s.csv"}
 
 
+def test_a_search_of_a_single_combination_compares_nothing(ranked: Path) -> None:
+    done = run("ensemble", "search", ranked, ranked / "members" / "a", "--draws", 20, "--name", "alone")
+    assert done.returncode == 0, done.stderr
+    assert "a is the only combination: there is none to compare it with" in done.stdout.splitlines()
+    for file in (ranked / "ensembles").glob("alone.*"):
+        file.unlink()
+
+
 def test_a_search_for_programs(ranked: Path) -> None:
     done = run("ensemble", "search", ranked, "--draws", 100, "--rule", "vote", "--metric", "tile_accuracy", "--json")
     assert done.returncode == 0, done.stderr

@@ -45,6 +45,7 @@ def test_votes_worked_by_hand() -> None:
     outvoted = fuse(np.array([[[0.51, 0.49]], [[0.51, 0.49]], [[0.0, 1.0]]]), "vote")
     assert outvoted[0, 0] > outvoted[0, 1]
     assert fuse(np.array([[[0.5, 0.5]]]), "vote").argmax() == 0
+    np.testing.assert_array_equal(fuse(TWO[:1], "vote"), TWO[0])  # one member alone is itself
 
 
 @given(members(), st.sampled_from(RULES))

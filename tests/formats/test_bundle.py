@@ -83,6 +83,19 @@ def _fusion(manifest: dict[str, Any]) -> None:
     manifest["fusion"]["rule"] = "best"
 
 
+def _drive(manifest: dict[str, Any]) -> None:
+    manifest["members"][0]["model"]["path"] = "C:model.onnx"
+
+
+def _regression(manifest: dict[str, Any]) -> None:
+    manifest["calibration"]["regression"] = {"weights": [[1, 0], [0, 1]], "bias": [0, 0], "penalty": 1, "slides": 9}
+
+
+def _conformal(manifest: dict[str, Any]) -> None:
+    one = {"level": 0.9, "thresholds": {"GIST": 0.5}, "slides": {"GIST": 9}, "own": ["GIST"]}
+    manifest["calibration"]["conformal"] = one
+
+
 def _tile(manifest: dict[str, Any]) -> None:
     manifest["tiling"]["tile_px"] = 0
 
@@ -97,6 +110,9 @@ def _tile(manifest: dict[str, Any]) -> None:
         (_rule, "GIST"),
         (_fusion, "unknown fusion"),
         (_tile, "tile side 0"),
+        (_drive, "leaves the bundle"),
+        (_regression, "a regression that is not of"),
+        (_conformal, "a conformal threshold of GIST, which is no class"),
     ],
 )
 def test_an_inconsistent_manifest_is_refused(

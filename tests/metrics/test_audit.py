@@ -74,6 +74,11 @@ def test_a_class_without_slides_has_no_percentage() -> None:
     assert found(row(None, B=printed(0, 0, "100"))) == [("B_acc_printed", "100", "no slides")]
 
 
+def test_a_row_of_overall_cells_alone_is_recomputed() -> None:
+    assert found(row(printed(12, 7, "99.9"))) == [("overall_acc_printed", "99.9", "63.16")]
+    assert found(row(printed(12, 7, "63.2"))) == []
+
+
 def test_where_counts_are_missing_the_others_are_a_least_sum() -> None:
     """A has 5 and 7: 12/9 may be, with 7 and 2 of B; 4 right cannot."""
     part = {"A": printed(5, 7, "41.67"), "B": printed(None, 3, "70")}

@@ -28,7 +28,7 @@ def result(labels: Array, probabilities: Array, units: Array, **changed: Any) ->
     given_ones: dict[str, Any] = {
         "classes": CODES[: probabilities.shape[1]],
         "slides": units,
-        "patients_known": False,
+        "patients": 0,
         "pooled": (),
         "temperature": 1.0,
         "draws": 200,
@@ -135,9 +135,16 @@ def test_pooled_classes_are_left_out_as_true_classes_only() -> None:
 
 def test_patients_are_drawn_where_they_are_known() -> None:
     labels, slides = np.array([0, 0, 1, 1]), np.array(["s", "t", "u", "v"])
-    found = result(labels, certain(0, 1, 1, 0), np.array(["p", "p", "q", "q"]), slides=slides, patients_known=True)
+    found = result(labels, certain(0, 1, 1, 0), np.array(["p", "p", "q", "q"]), slides=slides, patients=2)
     assert (found.slides, found.patients, found.overall.units) == (4, 2, 2)
     assert (found.overall.low, found.overall.high) == (0.5, 0.5)  # both patients are half right
+
+
+def test_slides_of_nobody_known_are_no_patients() -> None:
+    labels, slides = np.array([0, 0, 1, 1]), np.array(["s", "t", "u", "v"])
+    units = np.array(["patient p", "patient p", "slide u", "slide v"])
+    found = result(labels, certain(0, 1, 1, 0), units, slides=slides, patients=1)
+    assert (found.slides, found.patients, found.overall.units) == (4, 1, 3)
 
 
 @given(tiles(), st.floats(0.2, 5))

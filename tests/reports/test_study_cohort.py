@@ -90,6 +90,44 @@ def test_tiles_by_class_and_scale(facts: StudyFacts) -> None:
     assert "LMS" not in rows
 
 
+def test_tiles_that_readers_took_out_are_not_kept(facts: StudyFacts) -> None:
+    assert "No reader looked through the tiles." in " ".join(methods(facts))
+    table = tiles_table(facts)
+    assert table is not None
+    assert table.note.endswith("No reader screened them.")
+    run = facts.study.run
+    assert run is not None
+    lines = ["slide,tile,decision,reader", "a1,t0,reject,r", "a1,t1,reject,r", "a1,t1,keep,r", "b,t3,reject,r"]
+    lines += ["b,t4,reject,r", "b,gone,reject,r"]  # one had been dropped before; one is there no more
+    (run / "screening.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        screened = read_facts(facts.study)
+    finally:
+        (run / "screening.csv").unlink()
+    table = tiles_table(screened)
+    assert table is not None
+    assert [one.text for one in table.columns] == ["Class", "Slides", "Kept", "Dropped", "Rejected"]
+    rows = texts(table)
+    assert rows["DDLPS"] == ["2", "4", "2", "1"]
+    assert rows["UPS"] == ["1", "3", "1", "1"]
+    assert rows["All"] == ["3", "7", "3", "2"]
+    words = " ".join(methods(screened))
+    assert "Readers decided about 4 tiles; they rejected 2 of 9 tiles that had been kept." in words
+    assert dict(pipeline_steps(screened))["Tiles"][0] == "7 kept"
+
+
+def test_a_temperature_is_claimed_only_of_models_that_have_one(facts: StudyFacts) -> None:
+    whole = "Fused probabilities were calibrated by a temperature fitted on validation tiles (Guo 2017)."
+    assert whole in " ".join(methods(facts))
+    made = make_evaluation(ask(models=MODELS[:2]))
+    bare = replace(made.models[1], why_not={"temperature": "too few validation tiles"})
+    some = " ".join(methods(replace(facts, evaluation=replace(made, models=(made.models[0], bare)))))
+    assert "Fused probabilities of EfficientNetB7 were calibrated by a temperature" in some
+    assert "No temperature was fitted for Ensemble: too few validation tiles." in some
+    none = " ".join(methods(replace(facts, evaluation=replace(made, models=(bare,)))))
+    assert "were calibrated" not in none
+
+
 def test_networks_say_what_they_began_from(facts: StudyFacts) -> None:
     rows = texts(networks_table(facts))
     assert rows["compact-20x"][1:3] == ["random", "4"]
@@ -128,6 +166,14 @@ def test_methods_state_the_rules_of_the_studys_config(facts: StudyFacts) -> None
 def test_steps_name_failures_but_no_machine_path(facts: StudyFacts) -> None:
     rows = texts(stages_table(facts))
     assert rows["train"] == ["done", "2 min", "2025-01-01 10:00", "0.1.0", "2 epochs in OUT/members; b: torn"]
+
+
+def test_a_long_note_is_cut(facts: StudyFacts) -> None:
+    out = facts.study.out
+    steps = [{"name": "train", "notes": [f"{out}/x " + "y" * 5000, "short"]}]
+    (said,) = texts(stages_table(replace(facts, stages={"stages": steps})))["train"][-1:]
+    first, second = said.split("; ")
+    assert (len(first), first[:8], first[-1], second) == (300, "OUT/x yy", "\N{HORIZONTAL ELLIPSIS}", "short")
 
 
 def test_without_a_run_the_decisions_are_counted(tmp_path: Path) -> None:

@@ -14,14 +14,18 @@ from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.evaluation import Evaluation
 from sarcoscope.formats.atomic import write_text
-from sarcoscope.reports.study_blocks import Section, StudyReport, Table
+from sarcoscope.reports.study_blocks import Figure, Section, StudyReport, Table, Text
+from sarcoscope.reports.study_choice import best_model
 from sarcoscope.reports.study_drawing import ABSENT, drawable
 from sarcoscope.reports.study_facts import read_facts
 from sarcoscope.reports.study_page import make_report, study_page, write_study_report
 from sarcoscope.reports.study_pdf import study_pdf
+from sarcoscope.reports.study_pictures import pie_figures
+from sarcoscope.reports.study_sections import sections
 from sarcoscope.reports.study_slides import decision_table
 from sarcoscope.reports.study_tables import patch_tables, slide_tables
-from tests.reports.evaluation_made import MODELS, NOTICE, ask, make_evaluation, model, words
+from tests.reports.builder import make_slide
+from tests.reports.evaluation_made import MODELS, NOTICE, ask, make_evaluation, make_search, model, words
 from tests.reports.pagereader import Page
 from tests.reports.study_made import Made, full_study, study_of
 from tests.reports.test_browser import HOSTILE, chromium, open_page
@@ -192,6 +196,58 @@ def test_an_evaluation_of_slides_alone_or_of_tiles_alone(tmp_path: Path) -> None
     assert "tiles" in ids
     assert not {"slides", "decisions", "sweep"} & set(ids)
     study_page(tiles)
+
+
+def test_a_best_model_without_scored_slides_and_first_models_without_tiles(tmp_path: Path) -> None:
+    evaluation = make_evaluation(ask(models=tuple(model(f"model-{place}") for place in range(8))))
+    first = {one.name for one in evaluation.models[:7]}
+    bare = replace(
+        evaluation,
+        patch=tuple(one for one in evaluation.patch if one.model not in first or one.part is Part.VALIDATION),
+        slide=tuple(one for one in evaluation.slide if one.model != best_model(evaluation).name),
+    )
+    assert best_model(bare) == best_model(evaluation)
+    found = sections(read_facts(study_of(tmp_path, bare)), NOTICE)
+    figures = {one.name: one for section in found for one in section.blocks if isinstance(one, Figure)}
+    assert "slides_confusion.png" not in figures
+    assert "model-7 tells right" in figures["figure5_confusion.png"].alt
+    assert "The first 6" not in figures["figure5_confusion.png"].caption
+
+
+def test_a_single_combination_is_not_said_to_be_the_best_of_many(tmp_path: Path) -> None:
+    facts = read_facts(study_of(tmp_path, make_evaluation(ask(models=MODELS[:1]))))
+    for count, said in ((1, True), (3, False)):
+        (section,) = [one for one in sections(replace(facts, searches=(make_search(count),)), NOTICE)
+                      if one.id == "search"]  # fmt: skip
+        (words_of,) = [one.words for one in section.blocks if isinstance(one, Text)]
+        assert ("there is only one combination, and none to compare it with" in words_of) is said
+        assert ("cannot be told from the best" not in words_of) is said
+        assert ("luck" not in words_of) is said
+
+
+def test_a_verdict_names_the_refined_rule_only_where_there_is_one(tmp_path: Path) -> None:
+    evaluation = make_evaluation(ask(models=MODELS[:1]))
+    slides = {"test1-001": make_slide(tmp_path, "test1-001", evidence=False)}
+    facts = read_facts(study_of(tmp_path, evaluation, slides=slides))
+    assert "After the refined rule: " in pie_figures(facts)[0].caption
+    ((slide, artefacts),) = facts.examples
+    refined = artefacts.record.refined.model_copy(
+        update={"reason": "the bundle declares no refined rule", "applied": False, "label": artefacts.record.label}
+    )
+    record = artefacts.record.model_copy(update={"refined": refined})
+    bare = replace(facts, examples=((slide, replace(artefacts, record=record)),))
+    assert "refined rule" not in pie_figures(bare)[0].caption
+    assert pie_figures(bare)[0].caption.startswith("test1-001. Truth: ")
+
+
+def test_a_set_of_both_of_two_classes_is_one_that_cannot_be_separated(tmp_path: Path) -> None:
+    """With two scored classes both mean what three of three do not: the tests that would decide are named."""
+    evaluation = make_evaluation(ask(models=MODELS[:1], classes=words(2), unscored=(), pooled=()))
+    codes = tuple(one.code for one in evaluation.classes)
+    decisions = tuple(replace(one, set_classes=codes, tests=(("FISH", "WHO"),)) for one in evaluation.decisions)
+    table = decision_table(read_facts(study_of(tmp_path, replace(evaluation, decisions=decisions))))
+    assert {row[-1].text.removesuffix("; unlike the training slides") for row in table.rows} == {" or ".join(codes)}
+    assert {row[-1].sub for row in table.rows} == {"FISH [1]"}
 
 
 def test_real_slides_are_not_called_synthetic_but_research_use(tmp_path: Path) -> None:

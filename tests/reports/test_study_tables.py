@@ -25,6 +25,7 @@ from sarcoscope.reports.study_tables import (
     slide_tables,
     ways_table,
 )
+from sarcoscope.reports.study_words import compared
 from sarcoscope.stages.audit import AuditReport, audit_tables
 from tests.reports.evaluation_made import MODELS, ask, make_evaluation, make_search, model, words
 
@@ -185,6 +186,21 @@ def test_only_what_stays_after_holm_is_bold() -> None:
     assert [row[-1].mark for row in comparison_table(replace(MADE, comparisons=tuple(pairs))).rows] == ["", ""]
     alone = comparison_table(replace(MADE, comparisons=tuple(pairs[:1])))
     assert [row[-1].mark for row in alone.rows] == ["best"]
+
+
+def test_parts_of_models_are_no_members_of_the_family() -> None:
+    """p 0.03 of the only other model stays bold beside a part's 0.01, as in the summary, and the part's is not."""
+    evaluation = make_evaluation(ask(models=(MODELS[0], MODELS[2], MODELS[5])))
+    best = comparison_table(evaluation).columns[1].text.removesuffix(" against")
+    other = next(name for name in ("EfficientNetB7", "MultiV1") if name != best)
+    one = next(one for one in evaluation.comparisons if one.way == "refined" and one.part is Part.TEST1)
+    pairs = (replace(one, one=best, other=MODELS[5].name, p=0.01), replace(one, one=best, other=other, p=0.03))
+    told = replace(evaluation, comparisons=pairs)
+    table = comparison_table(told)
+    assert [(row[1].text, row[-1].mark) for row in table.rows] == [(MODELS[5].name, ""), (other, "best")]
+    assert "parts of models stand outside it" in table.note
+    assert f"{best} differs from {other} (" in compared(told, Part.TEST1)
+    assert "outside it" not in comparison_table(replace(told, comparisons=pairs[1:])).note
 
 
 def test_a_difference_is_told_from_the_best_models_side() -> None:

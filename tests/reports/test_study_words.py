@@ -86,6 +86,8 @@ def test_an_estimate_names_its_units() -> None:
     assert said(value, replace(patch, patients=None)).endswith("2,000 tiles of 17 slides)")
     assert "without an interval" in said(replace(value, low=None), patch)
     assert said(replace(value, value=None), patch) == "no value"
+    some = said(value, replace(patch, patients=3))
+    assert some.endswith("2,000 tiles of 17 units (patients, or slides where none is known))")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,18 @@ def test_tiles_of_pooled_classes_do_not_choose_the_best() -> None:
     evaluation = replace(heart, patch=patch)
     assert best_model(evaluation).name == B
     assert f"validation tiles without the pooled {listed(MADE.pooled)} 70.0% (" in chosen(evaluation)
+
+
+def test_the_headline_leaves_pooled_classes_out() -> None:
+    pooled = listed(MADE.pooled)
+    patch = tuple(replace(one, balanced_without_pooled=estimate(0.612, 0.5, 0.7)) for one in MADE.patch)
+    evaluation = replace(MADE, patch=patch)
+    card = headline_cards(evaluation)[0]
+    assert (card.what, card.value) == (f"Balanced accuracy, patch test tiles, without {pooled}", "61.2%")
+    assert f"balanced accuracy without {pooled} 61.2% (" in on_tiles(evaluation)
+    older = replace(MADE, patch=tuple(replace(one, balanced_without_pooled=None) for one in MADE.patch))
+    assert on_tiles(older).endswith("(with pooled classes, optimistic).")
+    assert "with pooled classes" in headline_cards(older)[0].what
 
 
 def test_of_equal_models_the_one_with_fewer_members_is_the_best() -> None:
@@ -199,6 +213,13 @@ def test_coverage_against_its_level(right: int, n: int, word: str) -> None:
     assert f"40 of {n} sets name one class, 38 of these the right one" in words
 
 
+def test_levels_are_not_rounded_to_another_one() -> None:
+    found = replace(MADE.coverage[0], level=0.975)
+    assert "sets made for 97.5% hold" in covered(found)
+    cards = headline_cards(replace(MADE, coverage=tuple(replace(one, level=0.975) for one in MADE.coverage)))
+    assert any(card.what.endswith("(asked: 97.5%)") for card in cards)
+
+
 def test_sets_of_all_classes_are_no_success() -> None:
     none = share(0, 0)
     found = Coverage(model=A, part=Part.TEST2, level=0.9, covered=share(4, 4), per_class={}, single=0,
@@ -247,6 +268,7 @@ def test_slides_of_one_patient_are_said_to_make_slide_figures_too_sure() -> None
     assert "no two of the test sets are known to be of one patient" in independence(alone)
     bare = replace(MADE, decisions=tuple(replace(one, patient=None) for one in decided))
     assert "is not known" in independence(bare)
+    assert "Wilson's intervals, McNemar's test and the binomial test take slides as independent" in independence(bare)
 
 
 def test_what_cannot_be_concluded_is_named() -> None:
@@ -273,6 +295,14 @@ def test_more_than_guessing_is_claimed_only_where_an_exact_test_says_so() -> Non
 def test_the_binomial_tail_by_hand() -> None:
     assert tail(3, 4, 0.25) == pytest.approx(13 / 256)  # 4 * 3 + 1 of 4**4
     assert tail(0, 9, 0.3) == pytest.approx(1)
+    assert tail(9, 9, 0.0) == 0
+    assert tail(9, 9, 1.0) == 1
+
+
+def test_the_binomial_tail_of_thousands_of_slides() -> None:
+    """Of an odd number at a half, more than half is as likely as less; all of 5000 right is 0.999**5000."""
+    assert tail(2501, 5001, 0.5) == pytest.approx(0.5)
+    assert tail(5000, 5000, 0.999) == pytest.approx(0.999**5000)
 
 
 def test_the_summary_asks_first_and_ends_with_what_is_open() -> None:

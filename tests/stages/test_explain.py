@@ -140,11 +140,13 @@ def test_every_sheet_is_a_picture_and_says_that_it_is_synthetic(explained: Path)
 
 def test_one_member_alone_and_what_an_earlier_run_left_goes(run: Path, bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "WDLPS-wrong.png").write_bytes(b"of an earlier run")
-    (tmp_path / "mine.png").write_bytes(b"somebody's")
+    for name in ("mine.png", "foot-right.png"):
+        (tmp_path / name).write_bytes(b"somebody's")
     ask = ExplainAsk(run=run, bundle=bundle.folder, out=tmp_path, member="m1", per_class=1)
     record = explain(ask).record
     assert not (tmp_path / "WDLPS-wrong.png").exists()
     assert (tmp_path / "mine.png").exists()
+    assert (tmp_path / "foot-right.png").exists()
     assert record.members == ["m1"]
     assert record.combined == "maps of m1"
     assert {view.mpp for one in record.tiles for view in one.views} == {1.0}

@@ -21,6 +21,7 @@ from sarcoscope.core.geometry import Mpp
 from sarcoscope.core.study import EnsembleSection, ExamplesSection, MultiModel, StudyStage
 from sarcoscope.core.training import LengthConfig
 from sarcoscope.formats.evaluation import read_evaluation, read_search
+from sarcoscope.formats.manifest import read_cohort, write_cohort
 from sarcoscope.formats.member import read_member
 from sarcoscope.stages.phantom_study import (
     FULL,
@@ -37,7 +38,7 @@ from sarcoscope.stages.study_config import StudyConfig, paper_study, read_study_
 from sarcoscope.stages.study_listen import Silence, StudyListener
 from sarcoscope.stages.study_plan import Done, Standing, Step
 from sarcoscope.stages.study_record import StepRecord, read_study_record
-from sarcoscope.stages.study_show import shown_model
+from sarcoscope.stages.study_show import show_steps, shown_model
 
 MICRO = PhantomStudySize(
     first=(5, 5, 2, 5, 5),
@@ -178,6 +179,28 @@ def test_a_changed_rule_makes_bundles_stale_and_nothing_before_them(finished: tu
     assert {by_name[name].standing for name in ("tiles", "train compact-20x", "search")} == {Standing.DONE}
 
 
+def test_another_order_of_scales_is_another_model(finished: tuple[Path, Any]) -> None:
+    config = read_study_config(finished[0] / "study.yaml")
+    multi = replace(config.ensembles.multi[0], mpp=(0.5, 1.0))
+    turned = replace(config, ensembles=replace(config.ensembles, multi=(multi,)))
+    planned = {one.step.name: one for one in plan_study(StudyAsk(config=turned))[0]}
+    assert planned["bundle MultiV1"].why == ("members changed",)
+    assert planned["bundle Ensemble"].standing is Standing.DONE
+
+
+def test_a_slide_that_cannot_be_diagnosed_again_shows_no_old_map(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    out = copied(finished, tmp_path) / "study"
+    study = Study(config=read_study_config(out.parent / "study.yaml"))
+    slide = min((out / "slides").glob("*/diagnosis.json")).parent
+    (tmp_path / "broken.svs").write_bytes(b"II*\x00" + bytes(100))
+    rows = [one if one.slide != slide.name else replace(one, path=tmp_path / "broken.svs") for one in read_cohort(out)]
+    write_cohort(out, rows)
+    done = next(one for one in show_steps(study) if one.name == "diagnose").does(None, Silence())
+    assert list(done.failures) == [slide.name]
+    assert not slide.exists()
+    assert len(list((out / "slides").glob("*/diagnosis.json"))) == len(done.wrote) > 0
+
+
 def test_a_split_that_was_edited_by_hand_is_told_and_kept(finished: tuple[Path, Any], tmp_path: Path) -> None:
     out = copied(finished, tmp_path)
     config = read_study_config(out / "study.yaml")
@@ -190,10 +213,12 @@ def test_a_split_that_was_edited_by_hand_is_told_and_kept(finished: tuple[Path, 
     assert planned["split"].standing is Standing.DONE
     assert planned["leakage"].why == ("split changed",)
     other = replace(config, split=replace(config.split, seed=1))
-    summary = run_study(StudyAsk(config=other, until=StudyStage.SPLIT))
-    assert "was edited" in summary.failed["split"]
-    assert "move it away" in summary.failed["split"]
-    assert split.read_text(encoding="utf-8").splitlines() == rows
+    for _ in range(2):  # the refusal lasts
+        summary = run_study(StudyAsk(config=other, until=StudyStage.SPLIT))
+        assert "was edited" in summary.failed["split"]
+        assert "move it away" in summary.failed["split"]
+        assert split.read_text(encoding="utf-8").splitlines() == rows
+    assert run_study(StudyAsk(config=config, until=StudyStage.SPLIT)).failed == {}
 
 
 def test_a_split_that_was_edited_by_hand_stands_for_the_slides_that_it_has(
@@ -335,7 +360,7 @@ def written(
         files = [out / f"{one}.txt" for one in (*after, *beside)]
         return {path.stem: path.read_text(encoding="utf-8") for path in files if path.exists()}
 
-    stage = StudyStage.TRAIN
+    stage = StudyStage.CHECK if name == "a" else StudyStage.TRAIN
     return Step(name=name, stage=stage, after=after, beside=beside, settings={"text": text}, reads=reads, does=does)
 
 
@@ -440,3 +465,10 @@ def test_the_best_trials_of_a_search_become_members_that_are_fused(finished: tup
     summary = run_study(StudyAsk(config=narrower, until=StudyStage.TRAIN))
     assert (summary.failed, "tune searched-20x" in summary.done) == ({}, True)
     assert read_member(out / "study" / "members" / "searched-20x-1").config.network.dropout == 0.1
+
+    trials = sorted(path.name for path in (out / "study" / "tuning" / "searched-20x").glob("trial-*"))
+    (out / "study" / "members" / "searched-20x-1" / "member.json").write_text("{", encoding="utf-8")
+    more = replace(narrower, networks=(replace(row, trials=3),))
+    summary = run_study(StudyAsk(config=more, until=StudyStage.TRAIN))
+    assert "member.json" in summary.failed["tune searched-20x"]  # which costs no trial
+    assert sorted(path.name for path in (out / "study" / "tuning" / "searched-20x").glob("trial-*")) == trials

@@ -1,5 +1,6 @@
 """The plan of a study: what is done, what is stale, and by what, in words."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.study import StudyStage
+from sarcoscope.stages.study_inputs import CHECK_FILE, manifest_reads, read_check, split_reads
 from sarcoscope.stages.study_plan import Done, Standing, Step, changed_files, changed_settings, plan_steps, stand
 from sarcoscope.stages.study_record import (
     STAGES_FILE,
@@ -116,6 +118,46 @@ def test_what_depends_on_a_stale_step_may_have_to_be_done_again() -> None:
 def test_what_did_not_end_goes_on(state: StepState, why: str) -> None:
     found = stand(step("a"), done("a", state=state), Path())
     assert (found.standing, found.why) == (Standing.GOES_ON, (why,))
+
+
+def test_slides_that_failed_are_tried_again_but_not_those_of_the_check_whose_files_would_have_to_change() -> None:
+    failed = done("a", failures={"s1": "the drive was gone", "s2": "the drive was gone"})
+    found = stand(step("a"), failed, Path())
+    assert (found.standing, found.why) == (Standing.GOES_ON, ("2 slides failed before",))
+    check = replace(step("a"), stage=StudyStage.CHECK)
+    assert stand(check, replace(failed, stage=StudyStage.CHECK), Path()).standing is Standing.DONE
+
+
+def test_what_an_mrxs_slide_and_a_folder_hold_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "s.mrxs").write_bytes(b"preview")
+    for home in ("s", "d"):
+        (tmp_path / home).mkdir()
+        (tmp_path / home / "Data0000.dat").write_bytes(b"px")
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("slide,path\nm,s.mrxs\nd,d\n", encoding="utf-8")
+    before = manifest_reads(manifest)
+    (tmp_path / "s" / "Data0000.dat").write_bytes(b"other px")
+    assert changed_files(before, manifest_reads(manifest)) == ["slide m changed"]
+    (tmp_path / "d" / "more.dcm").write_bytes(b"")
+    assert changed_files(before, manifest_reads(manifest)) == ["2 slides changed"]
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", '{"slides": {}}'])
+def test_a_damaged_check_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / CHECK_FILE).write_text(text, encoding="utf-8")
+    with pytest.raises(ArtifactError, match="remove it, and run the study again"):
+        read_check(tmp_path)
+
+
+def test_how_pooled_tiles_are_dealt_out_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_text("slide,patient,label,batch,part\na,,MPNST,,pooled\n", encoding="utf-8")
+    config = {"ratios": [0.7, 0.15, 0.15], "seed": 0, "pooled": ["MPNST"]}
+    record = {"kind": "sarcoscope.split", "schema_version": 1, "config": config}
+    (tmp_path / "split.json").write_text(json.dumps(record), encoding="utf-8")
+    before = split_reads(tmp_path)
+    config["ratios"] = [0.72, 0.14, 0.14]
+    (tmp_path / "split.json").write_text(json.dumps(record), encoding="utf-8")
+    assert changed_files(before, split_reads(tmp_path)) == ["dealing of pooled tiles changed"]
 
 
 def test_a_file_that_cannot_be_read_makes_a_step_stale() -> None:

@@ -65,6 +65,8 @@ def make(
         )
         made = make_bundle(ask)
     if as_json:
-        print_json({"folder": str(made.folder), "sha256": made.sha256})
+        about = {"synthetic": made.manifest.synthetic, "notice": made.notice}
+        print_json({"folder": str(made.folder), "sha256": made.sha256, **about})
     else:
         say(f"bundle: {made.folder}; next: sarcoscope diagnose SLIDES --bundle {made.folder}")
+        say(made.notice)

@@ -16,7 +16,8 @@ from sarcoscope.core.errors import InputError, shown
 from sarcoscope.core.evaluation import Estimate, Search, SubsetResult
 from sarcoscope.diagnosis.calibration import slides_needed
 from sarcoscope.formats.bundle import Bundle
-from sarcoscope.reports.wording import plural
+from sarcoscope.reports.study_words import drawn_words
+from sarcoscope.reports.wording import level_words, plural
 from sarcoscope.stages.ensemble import EnsembleAsk, SearchAsk, make_ensemble, search_ensembles
 from sarcoscope.stages.ensemble_search import ENSEMBLES_FOLDER, smallest_level
 
@@ -155,7 +156,7 @@ def _fitted_lines(made: Bundle) -> list[str]:
         slides, level = plural(sum(calibration.conformal.slides.values()), "slide"), calibration.conformal.level
         few = None in calibration.conformal.thresholds.values()
         need = f", too few to leave a class out: {slides_needed(level)} are needed" if few else ""
-        lines += [f"sets at {level:.0%}: on {slides}{need}"]
+        lines += [f"sets at {level_words(level)}: on {slides}{need}"]
     if calibration.distance:
         slides, tiles = plural(len(calibration.distance.scores), "slide"), plural(fitted["reference_tiles"], "tile")
         lines += [f"distance: of {slides} to {tiles} of training, by {calibration.distance.member}"]
@@ -173,7 +174,8 @@ def show_search(found: Search, ask: SearchAsk, failed: dict[str, str], *, top: i
         print_json({**values, **told, "notice": _notice(found), "failures": failed, "exit_code": 1 if failed else 0})
         return
     console.print(_table(found, top))
-    drawn = plural(found.patients, "patient") if found.patients else plural(found.slides, "slide")
+    total = found.ranked[0].value.units
+    drawn = drawn_words(total, found.patients, total)
     rests_on = f"{plural(found.tiles, 'validation tile')} of {plural(found.slides, 'slide')}"
     say(f"{plural(len(found.ranked), 'combination')} on {rests_on}; 95 % intervals draw {drawn} anew")
     say(_level_words(found, smallest))
@@ -186,6 +188,8 @@ def show_search(found: Search, ask: SearchAsk, failed: dict[str, str], *, top: i
 
 def _level_words(found: Search, smallest: SubsetResult) -> str:
     best = found.ranked[0]
+    if len(found.ranked) == 1:
+        return f"{_members(best)} is the only combination: there is none to compare it with"
     if found.level_with_best == 1:
         return f"{_members(best)} is better than every other by more than the draws of these slides explain"
     rank = found.ranked.index(smallest) + 1

@@ -21,7 +21,7 @@ def evaluate(
     fold: Annotated[str, typer.Option(help="Repetition of the split, where there are several.")] = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; RUN/evaluation where left out.")] = None,
     name: Annotated[str, typer.Option(help="Title; the run folder's name where left out.")] = "",
-    draws: Annotated[int, typer.Option(help="Of the bootstrap over patients or slides; 0 for no intervals.")] = 1000,
+    draws: Annotated[int, typer.Option(help="Of the bootstrap over patients or slides.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
     workers: Annotated[int, typer.Option(help="Threads that read tiles.")] = 2,
     threads: Annotated[int, typer.Option(help="Threads that compute; 0 takes every core.")] = 0,

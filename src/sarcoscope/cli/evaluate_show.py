@@ -10,6 +10,7 @@ from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import shown
 from sarcoscope.core.evaluation import Coverage, Estimate, Evaluation, Share
 from sarcoscope.formats.evaluation_tables import VARIANTS
+from sarcoscope.reports.study_words import drawn_words
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.evaluate import EvaluateAsk, EvaluateSummary, evaluate
 
@@ -47,10 +48,8 @@ def patch_table(evaluation: Evaluation, part: Part) -> None:
     mine = [one for one in evaluation.patch if one.part == part]
     if not mine:
         return
-    units = plural(
-        mine[0].slides if mine[0].patients is None else mine[0].patients,
-        "slide" if mine[0].patients is None else "patient",
-    )
+    total = mine[0].overall.units
+    units = drawn_words(total, mine[0].patients, total)
     title = f"{part}: {mine[0].tiles:,} tiles, in percent (95 % interval over {units})"
     pooled = f"without {', '.join(evaluation.pooled)}"
     without = any(one.without_pooled for one in mine)

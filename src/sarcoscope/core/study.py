@@ -184,6 +184,8 @@ class EnsembleSection:
             raise InputError(f"ensembles.level {self.level}", "give a share between 0 and 1, e.g. 0.9")
         if not re.fullmatch(NAME, self.single):
             raise InputError(f"name {self.single!r} of a model", "give letters, digits, '.', '_' and '-'")
+        if self.most is not None and self.most < 1:
+            raise InputError(f"ensembles.most {self.most}", "give at least 1, or leave it out")
         if unknown := [one for one in self.modes if one not in MODES]:
             raise InputError(f"unknown mode {unknown[0]!r}", f"give {' or '.join(MODES)}")
         check_once("ensembles.modes", self.modes)
@@ -201,8 +203,8 @@ class EvaluateSection:
     """Of the bootstrap."""
 
     def __post_init__(self) -> None:
-        if self.draws < 0 or self.seed < 0:
-            raise InputError(f"evaluation.draws {self.draws}, seed {self.seed}", "give 0 or more")
+        if self.draws < 1 or self.seed < 0:
+            raise InputError(f"evaluation.draws {self.draws}, seed {self.seed}", "give at least 1 draw, a seed from 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,11 +52,14 @@ def fuse_product(members: Probabilities) -> Probabilities:
 def fuse_vote(members: Probabilities) -> Probabilities:
     """(M, N, C) to the share of members whose most probable class it is (N, C).
 
-    Of equally many votes the class with the larger mean probability wins: it gets a share more that is too small to
-    overrule a vote, so that every row still sums to 1.
+    A single member is itself. Of equally many votes the class with the larger mean probability wins: it gets a share
+    more that is too small to overrule a vote, so that every row still sums to 1.
     """
     values = np.asarray(members, np.float64)
     count, classes = values.shape[0], values.shape[2]
+    if count == 1:
+        alone: Probabilities = values[0]
+        return alone
     votes = np.eye(classes)[values.argmax(axis=2)].mean(axis=0)  # (N, C)
     sway = 0.5 / (count + 1)  # less than a vote, whatever the means are
     result: Probabilities = (1 - sway) * votes + sway * values.mean(axis=0)

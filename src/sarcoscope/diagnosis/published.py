@@ -11,9 +11,8 @@ _H3K27ME3_SOURCE: Final = (
     "Schaefer, Fletcher, Hornick, Mod Pathol 2016;29:4-13; Prieto-Granada et al., Am J Surg Pathol 2016;40:479-489"
 )
 _MUSCLE: Final = "immunohistochemistry for desmin, h-caldesmon and smooth muscle actin"
-_SAMPLING: Final = (
-    "wider sampling for a non-lipogenic component, by morphology: both carry MDM2 amplification, which does not decide"
-)
+_SAMPLING: Final = "wider sampling for a non-lipogenic component, by morphology"
+_BOTH_AMPLIFIED: Final = "both carry MDM2 amplification, which does not decide; "
 _WHO: Final = "WHO Classification of Tumours, Soft Tissue and Bone Tumours, 5th ed., IARC 2020"
 
 PAPER_RULES: Final = SlideRules(
@@ -24,7 +23,7 @@ PAPER_RULES: Final = SlideRules(
     ancillary=(
         AncillaryTest(between=("DDLPS", "UPS"), test=_MDM2, source=_MDM2_SOURCE),
         AncillaryTest(between=("WDLPS", "UPS"), test=_MDM2, source=_MDM2_SOURCE),
-        AncillaryTest(between=("DDLPS", "WDLPS"), test=_SAMPLING, source=_WHO),
+        AncillaryTest(between=("DDLPS", "WDLPS"), test=_SAMPLING, source=_BOTH_AMPLIFIED + _WHO),
         AncillaryTest(between=("MPNST", "UPS"), test=_H3K27ME3, source=_H3K27ME3_SOURCE),
         AncillaryTest(between=("MPNST", "LMS"), test=_H3K27ME3, source=_H3K27ME3_SOURCE),
         AncillaryTest(between=("MPNST", "DDLPS"), test=_H3K27ME3, source=_H3K27ME3_SOURCE),

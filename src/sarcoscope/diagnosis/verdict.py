@@ -122,7 +122,9 @@ def class_set(mean: Mapping[str, float | None], rules: SlideRules, calibration: 
         return None
     scored = {code: value for code, value in mean.items() if code not in rules.unscored}
     classes, total = conformal_set(scored, conformal), sum(conformal.slides.values())
-    reason = f"split conformal at {conformal.level:.0%} on {total} validation {'slide' if total == 1 else 'slides'}"
+    reason = (
+        f"split conformal at {100 * conformal.level:g}% on {total} validation {'slide' if total == 1 else 'slides'}"
+    )
     if conformal.own:
         reason += f", for {', '.join(conformal.own)} on slides of its own" + (" each" if len(conformal.own) > 1 else "")
     if fixed := [code for code in scored if conformal.thresholds.get(code) is None]:
@@ -145,5 +147,7 @@ def likeness_of(features: Features, reference: Features, distance: Distance) -> 
     reason = f"{beyond} of {count} validation slides lie at least as far from training tiles (p = {p:.2g})"
     if order_statistic(distance.scores, distance.level) is None:
         needed = slides_needed(distance.level)
-        reason += f"; too few for a level of {distance.level:.0%} ({needed} needed): flagged where farther than all"
+        reason += (
+            f"; too few for a level of {100 * distance.level:g}% ({needed} needed): flagged where farther than all"
+        )
     return Likeness(distance=score, p=p, slides=count, far=far, reason=reason)

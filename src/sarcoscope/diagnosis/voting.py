@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from sarcoscope.diagnosis.rules import ComponentRule, RefineRule
 
 Labels = npt.NDArray[np.integer]
 """(N,) class indices of the kept tiles."""
+NO_RULE: Final = "the bundle declares no refined rule"
+"""The refined outcome's reason where there is no rule to apply."""
 
 
 def tile_labels(probabilities: Probabilities) -> Labels:
@@ -52,7 +55,7 @@ def refine(
     """
     plain = vote(labels, probabilities, classes)
     if rule is None:
-        return plain, False, "the bundle declares no refined rule"
+        return plain, False, NO_RULE
     least = fewest(rule.fraction, plain.tiles)
     said = ", ".join(f"{code} {plain.counts[code]}" for code in rule.evidence) + f" of {plain.tiles} tiles"
     lacking = [code for code in rule.evidence if plain.counts[code] < least]

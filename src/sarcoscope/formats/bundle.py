@@ -52,7 +52,7 @@ class HashedFile(_Part):
     @model_validator(mode="after")
     def _stays_inside(self) -> "HashedFile":
         parts = PurePosixPath(self.path)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in self.path:
+        if parts.is_absolute() or ".." in parts.parts or "\\" in self.path or ":" in self.path:
             raise ValueError(f"{self.path} leaves the bundle")
         return self
 
@@ -130,7 +130,17 @@ class BundleManifest(_Part):
         if self.calibration.distance and self.calibration.distance.member not in names:
             raise ValueError(f"distance by the features of {self.calibration.distance.member}, which is no member")
         self.rules.check(codes)
+        _check_calibration(self.calibration, codes)
         return self
+
+
+def _check_calibration(calibration: Calibration, codes: list[str]) -> None:
+    """Raise ValueError where what was fitted is about other classes."""
+    regression, conformal = calibration.regression, calibration.conformal
+    if regression and {len(regression.weights), len(regression.bias), *map(len, regression.weights)} != {len(codes)}:
+        raise ValueError(f"a regression that is not of {len(codes)} classes")
+    if conformal and (strange := sorted(set(conformal.thresholds) - set(codes))):
+        raise ValueError(f"a conformal threshold of {strange[0]}, which is no class")
 
 
 @dataclass(frozen=True)
@@ -179,9 +189,11 @@ class Bundle:
         try:
             with np.load(BytesIO(_content(self.folder, self.manifest.reference)), allow_pickle=False) as arrays:
                 features: Features = arrays["features"]
-                return features
         except (ValueError, KeyError, OSError) as error:
             raise BundleError(path, f"not an array named features ({error})", _AGAIN) from error
+        if features.ndim != 2 or not len(features) or not np.isfinite(features).all():
+            raise BundleError(path, f"features of shape {features.shape} that are no finite rows", _AGAIN)
+        return features
 
 
 def _canonical(manifest: BundleManifest) -> str:

@@ -16,6 +16,7 @@ from sarcoscope.diagnosis.rules import AncillaryTest
 from sarcoscope.formats.atomic import write_json
 from sarcoscope.formats.bundle import Bundle
 
+PAINTED: Final = "The slide is a synthetic phantom: of no clinical meaning."
 DIAGNOSIS_SCHEMA: Literal[2] = 2
 _SINCE_2: Final[dict[str, Any]] = {"other_ways": {}, "set": None, "likeness": None, "why_not": {}}
 """Keys that a file of schema 1 lacks, and what they say then: nothing."""
@@ -195,12 +196,13 @@ def make_record(
     scale: Scale,
     bundle: Bundle,
     provenance: dict[str, Any],
+    painted: bool = False,
 ) -> DiagnosisRecord:
-    """The file's content from the nouns."""
+    """The file's content from the nouns; `painted` where the slide itself is a phantom."""
     refined, likeness = diagnosis.refined, diagnosis.likeness
     return DiagnosisRecord(
-        synthetic=bundle.manifest.synthetic,
-        notice=bundle.notice,
+        synthetic=bundle.manifest.synthetic or painted,
+        notice=f"{PAINTED} {bundle.notice}" if painted and not bundle.manifest.synthetic else bundle.notice,
         slide=diagnosis.slide,
         size=(info.size.width, info.size.height),
         classes=[ClassRecord(code=item.code, name=item.name, color=item.color) for item in bundle.manifest.classes],

@@ -76,10 +76,10 @@ def _row(row: PrintedRow) -> Iterable[Misprint | None]:
     """Of each cell that can be recomputed None, or what is wrong with it."""
     for code, printed in row.classes.items():
         yield from _percentage(row.name, code, printed.accuracy, printed.counts)
-    if row.overall is None or not row.classes:
+    if row.overall is None:
         return
     known = [counts for one in row.classes.values() if (counts := one.counts) is not None]
-    whole = len(known) == len(row.classes)
+    whole = bool(known) and len(known) == len(row.classes)
     summed = sum(right for right, _ in known), sum(wrong for _, wrong in known)
     counts = row.overall.counts
     if counts is not None and known:

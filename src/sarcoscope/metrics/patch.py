@@ -49,7 +49,7 @@ def patch_result(
     *,
     classes: Sequence[str],
     slides: Groups,
-    patients_known: bool,
+    patients: int,
     pooled: Collection[str],
     temperature: float,
     draws: int,
@@ -65,7 +65,7 @@ def patch_result(
         units: (N,) patient, or slide where it is not known, of each tile: what is drawn anew for intervals.
         classes: C codes.
         slides: (N,) slide of each tile.
-        patients_known: whether `units` are patients.
+        patients: how many of the `units` are patients; the others are slides of which none is known.
         pooled: classes whose tiles were dealt out one by one.
         temperature: that `after` is at.
         draws: of the bootstrap, the same ones for all numbers.
@@ -86,7 +86,7 @@ def patch_result(
         part=part,
         tiles=len(labels),
         slides=len(np.unique(np.asarray(slides))),
-        patients=tiles.units if patients_known else None,
+        patients=patients or None,
         per_class={code: tiles.estimate(cells.recalls(counted)[:, at], mine[at]) for at, code in enumerate(classes)},
         auc={code: tiles.estimate_area(areas_of[:, at], mine[at]) for at, code in enumerate(classes)},
         overall=tiles.estimate(cells.overall(counted)),

@@ -65,10 +65,11 @@ def tiles_table(facts: StudyFacts) -> Table | None:
     if not facts.tiles:
         return None
     scales = sorted({one.mpp for one in facts.tiles}, reverse=True)
+    counted = ("slides", "kept", "dropped", "rejected")[: 4 if facts.looked_at else 3]
     columns = [Column(text="Class", width=1.6)]
     for mpp in scales:
         group = magnification(mpp)
-        columns += [Column(text=words, group=group, number=True) for words in ("Slides", "Kept", "Dropped")]
+        columns += [Column(text=words.capitalize(), group=group, number=True) for words in counted]
     by_place = {(one.label, one.mpp): one for one in facts.tiles}
     rows = []
     names = {one.code: one for one in facts.evaluation.classes}
@@ -78,17 +79,17 @@ def tiles_table(facts: StudyFacts) -> Table | None:
         cells: list[Cell] = []
         for mpp in scales:
             found = by_place.get((label, mpp))
-            counts = ("", "", "") if found is None else (f"{found.slides:,}", f"{found.kept:,}", f"{found.dropped:,}")
-            cells += [Cell(text=count or DASH) for count in counts]
+            cells += [Cell(text=DASH if found is None else f"{getattr(found, what):,}") for what in counted]
         color = names[label].color if label in names else ""
         rows.append((Cell(text=label, color=color), *cells))
     totals: Counter[tuple[float, str]] = Counter()
     for one in facts.tiles:
-        totals.update({(one.mpp, "slides"): one.slides, (one.mpp, "kept"): one.kept, (one.mpp, "dropped"): one.dropped})
-    sums = [Cell(text=f"{totals[mpp, what]:,}") for mpp in scales for what in ("slides", "kept", "dropped")]
+        totals.update({(one.mpp, what): getattr(one, what) for what in counted})
+    sums = [Cell(text=f"{totals[mpp, what]:,}") for mpp in scales for what in counted]
     rows.append((Cell(text="All", mark="best"), *sums))
     return Table(title="Tiles by class and scale", columns=tuple(columns), rows=tuple(rows),
-                 note="Dropped: blank, poor in tissue, blurred, folded, or inked.")  # fmt: skip
+                 note="Dropped: blank, poor in tissue, blurred, folded, or inked. "
+                 + ("Rejected: taken out by readers." if facts.looked_at else "No reader screened them."))  # fmt: skip
 
 
 _NETWORK_COLUMNS: tuple[tuple[Column, Callable[[MemberRecord], Cell]], ...] = (

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from sarcoscope.cohort.screening import consensus, current, rejected, standing
 from sarcoscope.core.cohort import CohortSlide, Part
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.evaluation import Evaluation, Search
@@ -15,6 +16,7 @@ from sarcoscope.formats.cam import CamRecord, read_cam
 from sarcoscope.formats.evaluation import read_evaluation, read_search
 from sarcoscope.formats.manifest import COHORT_FILE, read_cohort
 from sarcoscope.formats.member import MEMBER_FILE, MemberRecord, read_member
+from sarcoscope.formats.screening import SCREENING_NAME, read_decisions
 from sarcoscope.formats.split import RECORD_FILE, SPLIT_FILE, read_split, read_split_record
 from sarcoscope.formats.tile_index import read_index, read_record
 from sarcoscope.reports.artifacts import SlideArtifacts, read_artifacts
@@ -31,7 +33,10 @@ class TileCount:
     mpp: float
     slides: int
     kept: int
+    """Neither dropped nor rejected."""
     dropped: int
+    rejected: int = 0
+    """Not dropped, but taken out by readers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,8 @@ class StudyFacts:
     split: Mapping[str, Any] = field(default_factory=dict)
     """split.json; empty where there is none."""
     tiles: tuple[TileCount, ...] = ()
+    looked_at: int = 0
+    """Tiles that a reader decided about; 0 where nobody screened them."""
     cutting: Mapping[str, Any] = field(default_factory=dict)
     """What one slide's tiles were made from; empty where there are none."""
     members: tuple[MemberRecord, ...] = ()
@@ -71,6 +78,7 @@ class StudyFacts:
 def read_facts(study: StudyArtifacts) -> StudyFacts:
     """Read all files. ArtifactError names the one that is missing, damaged or of another schema."""
     run = study.run
+    tiles, looked_at = _tile_counts(run) if run else ((), 0)
     has_cohort = run is not None and (run / COHORT_FILE).is_file()
     return StudyFacts(
         study=study,
@@ -80,7 +88,8 @@ def read_facts(study: StudyArtifacts) -> StudyFacts:
         slides=tuple(read_cohort(run)) if run and has_cohort else (),
         parts=read_split(run, study.fold).parts if run and (run / SPLIT_FILE).is_file() else {},
         split=read_split_record(run) if run and (run / RECORD_FILE).is_file() else {},
-        tiles=_tile_counts(run) if run else (),
+        tiles=tiles,
+        looked_at=looked_at,
         cutting=_cutting(run) if run else {},
         members=_members(run) if run else (),
         examples=tuple((slide, read_artifacts(folder)) for slide, folder in study.slides.items()),
@@ -112,24 +121,35 @@ def _index_files(run: Path) -> list[Path]:
     return sorted((run / "tiles").glob("*.parquet"))
 
 
-def _tile_counts(run: Path) -> tuple[TileCount, ...]:
+def _tile_counts(run: Path) -> tuple[tuple[TileCount, ...], int]:
+    """Tiles by class and scale, and how many of all a reader decided about."""
     files = _index_files(run)
     if not files:
-        return ()
-    tiles = pl.concat([read_index(file).select("slide", "label", "mpp", "dropped") for file in files])
+        return (), 0
+    named = ("slide", "tile", "label", "mpp", "left_l0", "top_l0", "dropped")
+    tiles = pl.concat([read_index(file).select(named) for file in files])
+    places = {(slide, tile): (x, y) for slide, tile, x, y in tiles.select("slide", "tile", *named[4:6]).iter_rows()}
+    decisions = current(read_decisions(run / SCREENING_NAME), places)
+    out = sorted(rejected(decisions))
+    keys = {"slide": [slide for slide, _ in out], "tile": [tile for _, tile in out]}
+    listed = pl.DataFrame(keys, schema={"slide": pl.String, "tile": pl.String}).with_columns(out=pl.lit(True))
+    kept = pl.col("dropped").is_null()
     rows = (
-        tiles.filter(pl.col("label").is_not_null() & pl.col("mpp").is_not_null())
+        tiles.join(listed, on=["slide", "tile"], how="left")
+        .with_columns(pl.col("out").fill_null(False))
+        .filter(pl.col("label").is_not_null() & pl.col("mpp").is_not_null())
         .with_columns(mpp=pl.col("mpp").round(6))
         .group_by("label", "mpp")
         .agg(
             slides=pl.col("slide").n_unique(),
-            kept=pl.col("dropped").is_null().sum(),
-            dropped=pl.col("dropped").is_not_null().sum(),
+            kept=(kept & ~pl.col("out")).sum(),
+            dropped=(~kept).sum(),
+            rejected=(kept & pl.col("out")).sum(),
         )
         .sort("label", "mpp")
         .iter_rows(named=True)
     )
-    return tuple(TileCount(**row) for row in rows)
+    return tuple(TileCount(**row) for row in rows), len(consensus(standing(decisions)))
 
 
 def _cutting(run: Path) -> Mapping[str, Any]:

@@ -38,8 +38,13 @@ _BLUE, _ORANGE = "#08519c", "#b35806"
 
 
 def _patches(evaluation: Evaluation, part: Part, *, own: bool = False) -> list[PatchResult]:
-    models = own_models(evaluation)[:MOST_PANELS] if own else evaluation.models
+    models = own_models(evaluation) if own else evaluation.models
     return [one for model in models if (one := patch_of(evaluation, model.name, part))]
+
+
+def panels_of(evaluation: Evaluation, part: Part) -> list[PatchResult]:
+    """Results that have a panel of their own: the first `MOST_PANELS` own models that have tiles in the part."""
+    return _patches(evaluation, part, own=True)[:MOST_PANELS]
 
 
 def draw_patch(evaluation: Evaluation, part: Part, notice: str) -> bytes:
@@ -86,7 +91,7 @@ def _dots(panel: Axes, values: Sequence[Estimate | None], color: str) -> None:
 def draw_patch_confusion(evaluation: Evaluation, part: Part, notice: str) -> bytes:
     """PNG: a matrix a model, counts of tiles and shares of each row."""
     codes = [one.code for one in evaluation.classes]
-    found = [(one.model, np.array(one.confusion, float)) for one in _patches(evaluation, part, own=True)]
+    found = [(one.model, np.array(one.confusion, float)) for one in panels_of(evaluation, part)]
     return _matrices(found, codes, codes, notice)
 
 
@@ -149,7 +154,7 @@ def _matrix(panel: Axes, counts: np.ndarray, rows: Sequence[str], columns: Seque
 
 def draw_reliability(evaluation: Evaluation, part: Part, notice: str) -> bytes:
     """PNG: a panel a model, share right over confidence before and after its temperature."""
-    found = _patches(evaluation, part, own=True)
+    found = panels_of(evaluation, part)
     abreast = min(3, len(found))
     lines = -(-len(found) // abreast)
     figure = new_figure(lines * 2.35 + 0.35, width=WIDTH if abreast > 1 else 3.4)

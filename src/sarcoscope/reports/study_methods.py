@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sarcoscope.core.evaluation import Evaluation
+from sarcoscope.core.evaluation import Evaluation, ModelWords
 from sarcoscope.reports.study_blocks import Cell, Column, Table
 from sarcoscope.reports.study_choice import own_models, slide_tests, ways_of
 from sarcoscope.reports.study_facts import StudyFacts
 from sarcoscope.reports.study_tables import magnification
 from sarcoscope.reports.study_words import DASH, listed
 from sarcoscope.reports.tune_page import duration, metric_words
-from sarcoscope.reports.wording import plural
+from sarcoscope.reports.wording import level_words, plural
 
 REFERENCES: Final = (
     (
@@ -38,6 +38,8 @@ BALANCE_WORDS: Final = {
     "none": "classes as frequent as they are",
 }
 """`BalanceConfig.by` in words."""
+MOST_LETTERS: Final = 300
+"""Of a note on a step; its whole text stands in stages.json."""
 LIMITS: Final = (
     "A tile's label is its slide's: tiles without tumour carry it too.",
     "Of few patients bootstrap intervals are too narrow: of ten they hold the truth 88 % of the time, of five 83 %.",
@@ -72,7 +74,18 @@ def _material(facts: StudyFacts) -> str:
     cut = facts.cutting.get("inputs", {}).get("cut") if isinstance(facts.cutting.get("inputs"), Mapping) else None
     if isinstance(cut, Mapping) and "tile_px" in cut:
         words.append(_cut(cut))
-    return " ".join(words)
+    return " ".join([*words, *_screening(facts)])
+
+
+def _screening(facts: StudyFacts) -> list[str]:
+    """How many tiles readers took out, or that nobody looked; nothing where no tiles are known."""
+    if not facts.tiles:
+        return []
+    if not facts.looked_at:
+        return ["No reader looked through the tiles."]
+    out, kept = sum(one.rejected for one in facts.tiles), sum(one.kept for one in facts.tiles)
+    of = f"{out:,} of {plural(out + kept, 'tile')} that had been kept"
+    return [f"Readers decided about {plural(facts.looked_at, 'tile')}; they rejected {of}."]
 
 
 def _cut(cut: Mapping[str, Any]) -> str:
@@ -116,13 +129,11 @@ def _models(evaluation: Evaluation) -> str:
             f"Members were fused by their probabilities: {said}. In mode shared all read the same tile, as published; "
             "in mode concentric each reads its own scale around the same centre."
         )
-    words.append(
-        "Fused probabilities were calibrated by a temperature fitted on validation tiles (Guo 2017). A slide's label "
-        "is the most frequent label of its tiles"
-    )
+    words += _temperatures(own_models(evaluation))
+    words.append("A slide's label is the most frequent label of its tiles")
     if "refined" in ways_of(evaluation):
         declared = sorted({one.declared for one in evaluation.sweeps})
-        at = f" (evidence from {listed([f'{one:.0%}' for one in declared])} of the tiles)" if declared else ""
+        at = f" (evidence from {listed([level_words(one) for one in declared])} of the tiles)" if declared else ""
         words[-1] += (
             f"; the refined rule of the paper relabels tiles where a slide shows evidence of all classes it names{at} "
             "and votes again"
@@ -133,6 +144,19 @@ def _models(evaluation: Evaluation) -> str:
     if any(one.far is not None for one in evaluation.coverage):
         words.append("Slides are flagged by the distance of their tiles to training tiles in the last feature layer.")
     return " ".join(words)
+
+
+def _temperatures(models: Sequence[ModelWords]) -> list[str]:
+    """Which models' probabilities were calibrated, and which not and why."""
+    fitted = [one.name for one in models if "temperature" not in one.why_not]
+    without: dict[str, list[str]] = {}
+    for one in models:
+        if "temperature" in one.why_not:
+            without.setdefault(one.why_not["temperature"], []).append(one.name)
+    whose = f" of {listed(fitted)}" if without else ""
+    how = f"Fused probabilities{whose} were calibrated by a temperature fitted on validation tiles (Guo 2017)."
+    lacking = [f"No temperature was fitted for {listed(names)}: {why.rstrip('.')}." for why, names in without.items()]
+    return [how, *lacking] if fitted else lacking
 
 
 def _rules(facts: StudyFacts) -> str:
@@ -171,7 +195,7 @@ def _statistics(facts: StudyFacts) -> str:
 
 def independence(evaluation: Evaluation) -> str:
     """What intervals and tests of slides take for granted, and how many slides there are to a patient."""
-    takes = "Wilson's intervals and McNemar's test take slides as independent of each other"
+    takes = "Wilson's intervals, McNemar's test and the binomial test take slides as independent of each other"
     tests = slide_tests(evaluation)
     owners = {(one.part, one.slide): one.patient for one in evaluation.decisions if one.part in tests}
     known = [patient for patient in owners.values() if patient]
@@ -223,15 +247,20 @@ def stages_table(facts: StudyFacts) -> Table | None:
     )
 
 
+def _short(note: str, own: tuple[str, ...]) -> str:
+    """A note without a path of a machine, which has no place in a report, and of a length that fits a table."""
+    for path in own:
+        note = note.replace(path, "OUT")
+    return note if len(note) <= MOST_LETTERS else f"{note[: MOST_LETTERS - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _step(one: Mapping[str, Any], own: tuple[str, ...]) -> tuple[Cell, ...]:
     taken = one.get("seconds")
     notes = one.get("notes") or one.get("what") or ()
     notes = [notes] if isinstance(notes, str) else list(notes)
     failures = one.get("failures") or {}
     failed = [f"{name}: {why}" for name, why in failures.items()] if isinstance(failures, Mapping) else []
-    said = "; ".join(str(note) for note in [*notes, *failed][:6])
-    for path in own:  # no path of a machine goes into a report
-        said = said.replace(path, "OUT")
+    said = "; ".join(_short(str(note), own) for note in [*notes, *failed][:6])
     begun = str(one.get("started") or one.get("when") or DASH).replace("T", " ")[:16]
     return (
         Cell(text=str(one.get("name", DASH))),

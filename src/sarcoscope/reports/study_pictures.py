@@ -8,6 +8,7 @@ from PIL import Image
 
 from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.evaluation import Decision
+from sarcoscope.diagnosis.voting import NO_RULE
 from sarcoscope.formats.cam import CamRecord
 from sarcoscope.reports.artifacts import SlideArtifacts
 from sarcoscope.reports.maps import draw_map
@@ -93,9 +94,12 @@ def _verdict(facts: StudyFacts, slide: str, one: SlideArtifacts) -> str:
     name = bundle.get("name") if isinstance(bundle, dict) else None
     known: Decision | None = next((found for found in mine if found.model == name), None)
     truth = f"{mine[0].truth} with {listed(mine[0].components)}" if mine[0].components else mine[0].truth
-    final = one.record.refined.label
+    ruled = one.record.refined.reason != NO_RULE and (known is None or "refined" in known.labels)
+    final = one.record.refined.label if ruled else one.record.label
     right = None if known is None else known.right.get("refined", known.right.get("vote"))
     outcome = "" if final is None or right is None else " (right)" if right else " (wrong)"
+    if not ruled:
+        return f"Truth: {truth}. {said}{outcome}."
     return f"Truth: {truth}. {said}. After the refined rule: {final or 'undetermined'}{outcome}."
 
 

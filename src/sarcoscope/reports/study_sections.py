@@ -29,6 +29,7 @@ from sarcoscope.reports.study_figures import (
     draw_reliability,
     draw_search,
     draw_slide_confusion,
+    panels_of,
 )
 from sarcoscope.reports.study_methods import LIMITS, REFERENCES, methods, stages_table
 from sarcoscope.reports.study_pictures import cam_figures, curve_figures, map_figures, pie_figures, preview_figures
@@ -51,13 +52,14 @@ from sarcoscope.reports.study_words import (
     cannot_conclude,
     covered,
     left_open,
+    listed,
     says_nothing,
     summary,
     the,
     value_of,
 )
 from sarcoscope.reports.tune_page import metric_words
-from sarcoscope.reports.wording import percent, plural
+from sarcoscope.reports.wording import level_words, percent, plural
 
 
 def sections(facts: StudyFacts, notice: str) -> tuple[Section, ...]:
@@ -101,11 +103,14 @@ def headline_cards(evaluation: Evaluation) -> list[Card]:
     cards = []
     patch = None if part is None else patch_of(evaluation, best.name, part)
     if patch is not None:
-        one = patch.balanced_accuracy
+        one = patch.balanced_accuracy if patch.balanced_without_pooled is None else patch.balanced_without_pooled
+        pooled = f", without {listed(evaluation.pooled)}" if one is not patch.balanced_accuracy else ""
+        if evaluation.pooled and not pooled:
+            pooled = ", with pooled classes (optimistic)"
         interval = bounds(one.low, one.high)
         detail = f"95% interval {interval}, n = {one.n:,} tiles" if interval else f"n = {one.n:,} tiles"
         cards.append(
-            Card(what=f"Balanced accuracy, {PART_WORDS[patch.part]} tiles", value=value_of(one), detail=detail)
+            Card(what=f"Balanced accuracy, {PART_WORDS[patch.part]} tiles{pooled}", value=value_of(one), detail=detail)
         )
     way = headline_way(evaluation, best.name)
     tests = slide_tests(evaluation)
@@ -116,7 +121,7 @@ def headline_cards(evaluation: Evaluation) -> list[Card]:
     ]
     for test in tests:
         if sets := coverage_of(evaluation, best.name, test):
-            what = f"Sets that hold the truth, {PART_WORDS[test]} (asked: {sets.level:.0%})"
+            what = f"Sets that hold the truth, {PART_WORDS[test]} (asked: {level_words(sets.level)})"
             card = _share_card(what, sets.covered)
             cards.append(replace(card, detail="but all classes are in every set") if says_nothing(sets) else card)
     return cards
@@ -163,9 +168,11 @@ def _tiles(facts: StudyFacts, notice: str) -> list[Block]:
     blocks += patch_tables(evaluation, part)
     more = (
         f" The first {MOST_PANELS} models; the others in patch_confusion.csv."
-        if len(own_models(evaluation)) > MOST_PANELS
+        if sum(patch_of(evaluation, one.name, part) is not None for one in own_models(evaluation)) > MOST_PANELS
         else ""
     )
+    if not panels_of(evaluation, part):
+        return blocks
     blocks.append(Figure(name="figure5_confusion.png", content=draw_patch_confusion(evaluation, part, notice),
                          alt=f"Confusion matrices of tiles: {_diagonals(evaluation, part)}",
                          caption=f"Figure 5. Confusion matrices on tiles of {the(part)}: counts, and shares of each "
@@ -180,27 +187,29 @@ def _tiles(facts: StudyFacts, notice: str) -> list[Block]:
 
 
 def _diagonals(evaluation: Evaluation, part: Part) -> str:
-    found = [one for model in own_models(evaluation)[:MOST_PANELS] if (one := patch_of(evaluation, model.name, part))]
     return "; ".join(
-        f"{one.model} tells right "
-        f"" + ", ".join(f"{value_of(value)} of {code}" for code, value in one.per_class.items()) for one in found
-    )  # fmt: skip
+        f"{one.model} tells right " + ", ".join(f"{value_of(value)} of {code}" for code, value in one.per_class.items())
+        for one in panels_of(evaluation, part)
+    )
 
 
 def _eces(evaluation: Evaluation, part: Part) -> str:
-    found = [one for model in own_models(evaluation)[:MOST_PANELS] if (one := patch_of(evaluation, model.name, part))]
     return "; ".join(
-        f"{one.model} ECE {value_of(one.before.ece)} before, {value_of(one.after.ece)} after" for one in found
+        f"{one.model} ECE {value_of(one.before.ece)} before, {value_of(one.after.ece)} after"
+        for one in panels_of(evaluation, part)
     )
 
 
 def _search(facts: StudyFacts, notice: str) -> list[Block]:
     blocks: list[Block] = []
     for one in facts.searches:
+        several = len(one.ranked) > 1
         level = f"{one.level_with_best} of {plural(len(one.ranked), 'combination')} cannot be told from the best"
+        level = level if several else "there is only one combination, and none to compare it with"
+        luck = " The first place among so many is partly luck, and its figure optimistic." if several else ""
         blocks.append(Text(words=f"{one.name}: {level}, by {metric_words(one.metric)} on {one.tiles:,} {one.part} "
-                                 f"tiles of {plural(one.slides, 'slide')} ({one.rule}, {one.mode}). The first place "
-                                 "among so many is partly luck, and its figure optimistic."))  # fmt: skip
+                                 f"tiles of {plural(one.slides, 'slide')} ({one.rule}, {one.mode}).{luck}")
+        )  # fmt: skip
         best = " + ".join(one.ranked[0].members) if one.ranked else "none"
         blocks.append(Figure(name=f"search_{one.name}.png", content=draw_search(one, notice),
                              alt=f"Ranked combinations of search {one.name}; the best is {best}; {level}",
@@ -226,10 +235,12 @@ def _slides(facts: StudyFacts, notice: str) -> list[Block]:
         blocks += slide_tables(evaluation, part, str(2 + place))
     best = best_model(evaluation).name
     results = [one for part in tests for way in ("vote", "refined") if (one := slide_of(evaluation, best, part, way))]
+    results = [one for one in results if one.overall.n]
     words = [f"{PART_WORDS[one.part]} {WAY_WORDS[one.way]}" for one in results]
-    blocks.append(Figure(name="slides_confusion.png", content=draw_slide_confusion(evaluation, results, notice),
-                         alt=f"Confusion matrices of slides by {best}: {', '.join(words)}; {_counts(results)}",
-                         caption=f"Confusion matrices on slides by {best}."))  # fmt: skip
+    if results:
+        blocks.append(Figure(name="slides_confusion.png", content=draw_slide_confusion(evaluation, results, notice),
+                             alt=f"Confusion matrices of slides by {best}: {', '.join(words)}; {_counts(results)}",
+                             caption=f"Confusion matrices on slides by {best}."))  # fmt: skip
     comparisons = comparison_table(evaluation)
     return [*blocks, comparisons] if comparisons.rows else blocks
 

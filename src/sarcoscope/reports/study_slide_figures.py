@@ -33,6 +33,7 @@ from sarcoscope.reports.study_drawing import (
     short,
     title,
 )
+from sarcoscope.reports.wording import level_words
 
 _MARKS: Final = {
     "vote": ("o", "white", "#5f6770"),
@@ -101,7 +102,15 @@ def draw_coverage(evaluation: Evaluation, notice: str) -> bytes:
                 _share(panel, found.covered, row, "refined")
         for level in levels:
             panel.axvline(level, color="#b35806", linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
-            panel.text(level, -0.62, f"asked for {level:.0%} ", fontsize=TINY, color="#b35806", ha="right", va="center")
+            panel.text(
+                level,
+                -0.62,
+                f"asked for {level_words(level)} ",
+                fontsize=TINY,
+                color="#b35806",
+                ha="right",
+                va="center",
+            )
         percent_axis(panel)
         title(panel, PART_WORDS[part].capitalize())
         panel.set_xlabel("slides whose set holds the truth, %", fontsize=SMALL, color=INK_HEX)
@@ -142,7 +151,7 @@ def _sweep(panel: Axes, one: Sweep) -> None:
     if one.plain.value is not None:
         panel.axhline(one.plain.value, color=INK_HEX, linewidth=1, linestyle=(0, (4, 2)), label="original")
     panel.axvline(
-        100 * one.declared, color="#b35806", linewidth=1.4, linestyle=":", label=f"declared {one.declared:.0%}"
+        100 * one.declared, color="#b35806", linewidth=1.4, linestyle=":", label=f"declared {level_words(one.declared)}"
     )
     title(panel, f"{short(one.model, 24)}, n = {one.plain.n}")
     panel.legend(loc="lower right", fontsize=TINY, frameon=False, ncols=2, handlelength=1.8, columnspacing=0.9)
@@ -185,6 +194,6 @@ def sweep_words(sweeps: Sequence[Sweep]) -> str:
         if rights:
             parts.append(
                 f"{one.model}: {one.plain.right} of {one.plain.n} without the rule, {min(rights)} to {max(rights)} "
-                f"with it, declared {one.declared:.0%}"
+                f"with it, declared {level_words(one.declared)}"
             )
     return "; ".join(parts)

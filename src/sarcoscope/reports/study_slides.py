@@ -37,9 +37,9 @@ def decision_table(facts: StudyFacts) -> Table:
 
 
 def _narrow(facts: StudyFacts, one: Decision) -> bool:
-    """Whether its set leaves a class out; one of all scored classes says nothing."""
+    """Whether its set says something: it leaves a class out, or there are but two, which cannot be separated."""
     scored = {item.code for item in facts.evaluation.classes} - set(facts.evaluation.unscored)
-    return one.set_classes is not None and not scored <= set(one.set_classes)
+    return one.set_classes is not None and not (len(scored) > 2 and scored <= set(one.set_classes))
 
 
 def _row(facts: StudyFacts, one: Decision, sources: Sequence[str]) -> tuple[Cell, ...]:

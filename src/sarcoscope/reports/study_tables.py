@@ -22,8 +22,8 @@ from sarcoscope.reports.study_choice import (
     slide_tests,
     ways_of,
 )
-from sarcoscope.reports.study_words import DASH, LEVEL, bounds, listed, p_words, the, value_of
-from sarcoscope.reports.wording import percent, plural
+from sarcoscope.reports.study_words import DASH, LEVEL, bounds, drawn_words, listed, p_words, the, value_of
+from sarcoscope.reports.wording import level_words, percent, plural
 
 MODELS_ABREAST: Final = 6
 """Models in the columns of one table; more stand in further tables."""
@@ -128,7 +128,9 @@ def _patch_table(evaluation: Evaluation, found: Sequence[PatchResult], part: Par
     ):
         rows.append((Cell(text=name), *_estimates(reliability)))
     units = plural(first.slides, "slide")
-    drawn = f"{plural(first.patients, 'patient')} ({units})" if first.patients is not None else units
+    total = first.overall.units
+    drawn = drawn_words(total, first.patients, total)
+    drawn = drawn if drawn == units else f"{drawn}, {units}" if drawn.endswith(")") else f"{drawn} ({units})"
     note = (
         "Accuracy per class is the share of a class's tiles that is told right. Below each figure its 95% interval, by "
         f"bootstrap over {drawn}, {plural(evaluation.draws, 'draw')}."
@@ -252,23 +254,28 @@ def comparison_table(evaluation: Evaluation) -> Table:
         for one in evaluation.comparisons
         if one.part is part and one.way == way and best in {one.one, one.other}
     ]
+    own = {one.name for one in own_models(evaluation)}
+    parts = {one.name for one in evaluation.models} - own
+    family = [one for one in found if not {one.one, one.other} & parts]
+    aside = " (parts of models stand outside it, and are never bold)" if len(family) < len(found) else ""
     note = (
         "McNemar's exact test, two-sided; p as it is, bold where it stays below 0.05 after Holm's procedure over the "
-        "rows of one test set. The difference is of shares right in points, with its 95% interval by bootstrap over "
-        "patients, slides where not known: it allows for slides of one patient, p does not. All pairs and ways stand "
-        "in the CSV, not adjusted."
+        f"rows of one test set{aside}. The difference is of shares right in points, with its 95% interval by "
+        "bootstrap over patients, slides where not known: it allows for slides of one patient, p does not. All pairs "
+        "and ways stand in the CSV, not adjusted."
     )
-    adjusted = [p for part in tests for p in holm([one.p for one in found if one.part is part])]
-    rows = tuple(_comparison_row(one, best, p) for one, p in zip(found, adjusted, strict=True))
+    adjusted = [p for part in tests for p in holm([one.p for one in family if one.part is part])]
+    marked = [one for one, p in zip(family, adjusted, strict=True) if p < LEVEL]
+    rows = tuple(_comparison_row(one, best, marked=one in marked) for one in found)
     return Table(title=f"{best} against each other model on the same slides ({WAY_WORDS[way]})", columns=columns,
                  rows=rows, note=note, csv="comparisons.csv")  # fmt: skip
 
 
-def _comparison_row(one: Comparison, best: str, adjusted: float) -> tuple[Cell, ...]:
+def _comparison_row(one: Comparison, best: str, *, marked: bool) -> tuple[Cell, ...]:
     first = one.one == best
     counts = (one.both, *((one.only_one, one.only_other) if first else (one.only_other, one.only_one)), one.neither)
     cells = tuple(Cell(text=str(count)) for count in counts)
-    p = Cell(text=p_words(one.p).removeprefix("p ").removeprefix("= "), mark="best" if adjusted < LEVEL else "")
+    p = Cell(text=p_words(one.p).removeprefix("p ").removeprefix("= "), mark="best" if marked else "")
     return (Cell(text=PART_WORDS[one.part]), Cell(text=one.other if first else one.one), *cells, _gap(one, first), p)
 
 
@@ -303,7 +310,7 @@ def coverage_table(evaluation: Evaluation) -> Table:
             size = DASH if found.mean_size is None else f"{found.mean_size:.2f}"
             far = DASH if found.far is None else f"{found.far.right} of {found.far.n}"
             rows.append((
-                Cell(text=model.name), Cell(text=PART_WORDS[part]), Cell(text=f"{found.level:.0%}"),
+                Cell(text=model.name), Cell(text=PART_WORDS[part]), Cell(text=level_words(found.level)),
                 Cell(text=f"{held.right} of {held.n}", sub=_percent_bounds(held)), Cell(text=str(found.single)),
                 Cell(text=f"{found.single_right.right} of {found.single_right.n}",
                      sub=_percent_bounds(found.single_right)),

@@ -26,7 +26,7 @@ from sarcoscope.reports.study_choice import (
     undetermined_count,
     validation_value,
 )
-from sarcoscope.reports.wording import lower_first, percent, plural
+from sarcoscope.reports.wording import level_words, lower_first, percent, plural
 
 DASH: Final = "\N{EN DASH}"
 FEW: Final = 10
@@ -65,8 +65,20 @@ def said(estimate: Estimate, patch: PatchResult) -> str:
         return "no value"
     interval = bounds(estimate.low, estimate.high)
     inside = f"95% interval {interval}%" if interval else "without an interval"
-    units = plural(estimate.units, "slide" if patch.patients is None else "patient")
+    units = drawn_words(estimate.units, patch.patients, patch.overall.units)
     return f"{percent(estimate.value)} ({inside}, n = {estimate.n:,} tiles of {units})"
+
+
+def drawn_words(units: int, patients: int | None, total: int) -> str:
+    """'17 patients', '17 slides', or where patients are known of some: '17 units (patients, or slides ...)'.
+
+    `patients` are those among the `total` units that a part has; None or 0 where none is known.
+    """
+    if not patients:
+        return plural(units, "slide")
+    if patients == total:
+        return plural(units, "patient")
+    return f"{plural(units, 'unit')} (patients, or slides where none is known)"
 
 
 def counted(share: Share) -> str:
@@ -149,12 +161,14 @@ def on_tiles(evaluation: Evaluation) -> str:
         if part is not Part.TEST
         else ""
     )
-    pooled = ""
+    pooled, value = "", balanced(found) or found.balanced_accuracy
     if found.without_pooled is not None:
         pooled = f"; without the pooled {listed(evaluation.pooled)} {said(found.without_pooled, found)}"
+    without = "" if value is found.balanced_accuracy else f" without {listed(evaluation.pooled)}"
+    optimistic = " (with pooled classes, optimistic)" if evaluation.pooled and not without else ""
     return (
-        f"On tiles of {the(part)}, {best.name} is right on {said(found.overall, found)}{pooled}; balanced accuracy "
-        f"{said(found.balanced_accuracy, found)}.{aside}"
+        f"On tiles of {the(part)}, {best.name} is right on {said(found.overall, found)}{pooled}; balanced accuracy"
+        f"{without} {said(value, found)}{optimistic}.{aside}"
     )
 
 
@@ -221,8 +235,8 @@ def covered(found: Coverage) -> str:
         else "as was asked, as far as so many slides can tell"
     )
     return (
-        f"On {the(found.part)}, sets made for {found.level:.0%} hold the truth of {counted(found.covered)}, {held}; "
-        f"{_sizes(found)}."
+        f"On {the(found.part)}, sets made for {level_words(found.level)} hold the truth of "
+        f"{counted(found.covered)}, {held}; {_sizes(found)}."
     )
 
 
@@ -276,7 +290,14 @@ def summary(evaluation: Evaluation) -> tuple[str, ...]:
 
 def tail(right: int, n: int, chance: float) -> float:
     """How likely so many right, or more, of n are by chance alone (exact binomial test)."""
-    return sum(math.comb(n, k) * chance**k * (1 - chance) ** (n - k) for k in range(right, n + 1))
+    if right <= 0 or chance >= 1:
+        return 1.0
+    if chance <= 0:
+        return 0.0
+    hit, miss = math.log(chance), math.log1p(-chance)
+    ways = math.lgamma(n + 1)
+    logs = [ways - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * hit + (n - k) * miss for k in range(right, n + 1)]
+    return min(1.0, math.fsum(math.exp(one) for one in logs))
 
 
 def can_conclude(evaluation: Evaluation) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def set_headline(record: DiagnosisRecord) -> str | None:
         return None
     at, count = level_words(found.level), len(found.classes)
     if not count:
-        return f"No class fits at {at}: unlike the slides it was calibrated on."
+        return f"No class fits at {at}: the most probable one is less probable than is usual for slides of its class."
     if says_nothing(record):
         return f"All {count} {'scored ' if record.unscored else ''}classes fit at {at}: this says nothing."
     phantom = "Phantom label" + "s" * (count > 1) + " " if record.synthetic else ""

@@ -112,9 +112,9 @@ class EvaluateSummary:
     @property
     def exit_code(self) -> int:
         """0 where every slide was evaluated, 1 where some failed, 2 where all did."""
-        if not self.evaluation.failures:
-            return 0
-        return 1 if self.evaluation.decisions or self.evaluation.patch else 2
+        if not (self.evaluation.decisions or self.evaluation.patch):
+            return 2
+        return 1 if self.evaluation.failures else 0
 
 
 def evaluate(ask: EvaluateAsk, listener: PassListener = SILENT) -> EvaluateSummary:
@@ -295,7 +295,7 @@ class _Whole:
                     units_of(tiles),
                     classes=codes,
                     slides=tiles["slide"].to_numpy(),
-                    patients_known=bool(tiles["patient"].is_not_null().any()),
+                    patients=tiles["patient"].drop_nulls().n_unique(),
                     pooled=sorted(tiles.filter("pooled")["label"].unique()),
                     temperature=calibration.temperature,
                     draws=self.ask.draws,

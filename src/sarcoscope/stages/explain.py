@@ -19,7 +19,6 @@ from sarcoscope.formats.cam import CAM_FILE, CamRecord
 from sarcoscope.formats.manifest import read_cohort
 from sarcoscope.formats.tile_index import read_cohort_tiles, tile_id
 from sarcoscope.inference.predict import predict_tiles
-from sarcoscope.phantom.cohort import NOTE
 from sarcoscope.slides.opening import open_slide
 from sarcoscope.slides.port import SlideSource
 from sarcoscope.slides.scale import require_scale
@@ -28,7 +27,7 @@ from sarcoscope.stages.explain_tiles import Lens, Looked, View, opened_views, su
 from sarcoscope.stages.jobs import slide_name
 from sarcoscope.stages.member_views import Networks
 from sarcoscope.stages.patch_predictions import by_file
-from sarcoscope.stages.phantom_mark import is_phantom
+from sarcoscope.stages.phantom_mark import is_painted, is_phantom
 from sarcoscope.stages.predictions import SILENT, PassListener, PatchTable, patch_table
 from sarcoscope.tiling.grid import sides_around
 from sarcoscope.tiling.plan import plan_tiles
@@ -153,7 +152,7 @@ def explain_slide(ask: ExplainSlideAsk, listener: PassListener = SILENT) -> Expl
     with open_slide(ask.slide, mpp=ask.mpp, override=ask.mpp_override) as source:
         found = list(_of_slide(source, ask, bundle, lens, listener))
         listener.slide_finished(slide_name(source.path), reused=False)
-        about = About(bundle=bundle, lens=lens, phantoms=_painted(source), kinds=(TOLD,))
+        about = About(bundle=bundle, lens=lens, phantoms=is_painted(source), kinds=(TOLD,))
     return ExplainSummary(record=write_explained(ask.out, about, found), path=ask.out / CAM_FILE)
 
 
@@ -250,8 +249,3 @@ def _of_slide(
             probabilities=probabilities[one.place],
             looked=lens.look(views),
         )
-
-
-def _painted(source: SlideSource) -> bool:
-    """Whether a slide is painted by this software, as its file says."""
-    return any(NOTE in value for value in source.info.properties.values()) or source.path.name.startswith("phantom-")

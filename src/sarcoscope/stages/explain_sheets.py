@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 import sarcoscope
 from sarcoscope.core.cohort import Part
+from sarcoscope.core.errors import ArtifactError
 from sarcoscope.core.provenance import library_versions, machine
 from sarcoscope.diagnosis.fusion import Probabilities
 from sarcoscope.explain.cam import Maps, heat, summary, upsampled
 from sarcoscope.explain.picks import KINDS, RIGHT, TOLD, UNCERTAIN, WRONG, Pick
 from sarcoscope.formats.atomic import remove, write_bytes
 from sarcoscope.formats.bundle import Bundle
-from sarcoscope.formats.cam import CAM_FILE, CamClass, CamRecord, CamSheet, CamTile, CamView, write_cam
+from sarcoscope.formats.cam import CAM_FILE, CamClass, CamRecord, CamSheet, CamTile, CamView, read_cam, write_cam
 from sarcoscope.reports.cam_sheets import CamItem, CamPanel, CamRow, draw_cam_sheet
 from sarcoscope.reports.wording import percent, plural
 from sarcoscope.stages.explain_tiles import Lens, Looked
@@ -84,12 +85,20 @@ class About:
         return f"{mean} of {len(names)} members" + (" by scale" if self.lens.shown > 1 else "")
 
 
+def _earlier(out: Path) -> set[str]:
+    """Names of the sheets that an earlier run wrote; none where there was none, or its record cannot be read."""
+    try:
+        return {Path(sheet.file).name for sheet in read_cam(out / CAM_FILE).sheets}
+    except ArtifactError:
+        return set()
+
+
 def write_explained(out: Path, about: About, found: Sequence[Explained]) -> CamRecord:
     """Write the sheets, the maps and, last, cam.json in place of those of an earlier run. Raises ArtifactError."""
+    earlier = _earlier(out)
     remove(out / CAM_FILE)
-    for kind in (*KINDS, TOLD):
-        for stale in out.glob(f"*-{kind}.png"):
-            remove(stale)
+    for stale in earlier | {f"{code}-{kind}.png" for code in about.bundle.codes for kind in (*KINDS, TOLD)}:
+        remove(out / stale)
     tiles: dict[int, CamTile] = {}
     maps: dict[str, npt.NDArray[np.float32]] = {}
     for one in found:

@@ -44,6 +44,7 @@ from sarcoscope.slides.scale import require_scale
 from sarcoscope.slides.thumbnail import thumbnail
 from sarcoscope.stages.jobs import Listener, SlideJob
 from sarcoscope.stages.outputs import reading
+from sarcoscope.stages.phantom_mark import is_painted
 from sarcoscope.tiling.grid import sides_around
 from sarcoscope.tiling.plan import TilePlan, plan_tiles
 from sarcoscope.tiling.reading import ScalesReader, TileReader
@@ -195,6 +196,7 @@ class SlideDiagnoser:
             info=source.info,
             scale=findings.plan.scale,
             bundle=self.bundle,
+            painted=is_painted(source),
             provenance={
                 "bundle": {"name": manifest.name, "version": manifest.version, "sha256": self.bundle.sha256},
                 "slide_file": {

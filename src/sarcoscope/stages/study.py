@@ -1,7 +1,7 @@
 """A study: the whole of the paper on one cohort, from the manifest to the report, each step once (protocol, 2-11)."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +20,19 @@ from sarcoscope.stages.phantom_mark import is_phantom
 from sarcoscope.stages.study_cohort import Study, cohort_steps
 from sarcoscope.stages.study_config import StudyConfig
 from sarcoscope.stages.study_listen import Silence, StudyListener
-from sarcoscope.stages.study_models import model_steps
+from sarcoscope.stages.study_models import bundle_files, model_steps
 from sarcoscope.stages.study_plan import Done, Planned, Standing, Step, plan_steps, stand
-from sarcoscope.stages.study_record import StepRecord, StepState, StudyRecord, read_study_record, write_study_record
+from sarcoscope.stages.study_record import (
+    StepRecord,
+    StepState,
+    StudyRecord,
+    made,
+    read_study_record,
+    write_study_record,
+)
 from sarcoscope.stages.study_show import REPORT, show_steps
 from sarcoscope.stages.study_time import Estimate, estimates
-from sarcoscope.stages.study_train import train_steps
+from sarcoscope.stages.study_train import train_steps, training_files
 
 CANNOT_BEGIN: Final = "cannot begin"
 """How the reason of a step begins that waits for another."""
@@ -127,6 +134,7 @@ class _Run:
     def __init__(self, study: Study, every: Sequence[Step], wanted: Sequence[Step], hears: StudyListener) -> None:
         self._study, self._steps, self._hears = study, wanted, hears
         self._names = [step.name for step in every]
+        self._files = {**training_files(study), **bundle_files(study)}
         self._record = read_study_record(study.out)
         self._summary = StudySummary(out=study.out)
 
@@ -154,7 +162,7 @@ class _Run:
         """Do it, and write down what came of it, also where that is nothing."""
         before = self._record.of(step.name)
         begin, cpu = perf_counter(), _cpu_seconds()
-        running = _begun(step, before)
+        running = _begun(step, before, _own(self._study.out, before, self._files.get(step.name, {})))
         try:
             running = replace(running, reads=step.reads())
             self._write(running)
@@ -168,13 +176,13 @@ class _Run:
             self._hears.step_failed(step.name, str(error))
             return
         seconds = perf_counter() - begin
-        self._write(_over(running, done, seconds, _cpu_seconds() - cpu))
+        self._write(_over(step, running, done, seconds, _cpu_seconds() - cpu))
         self._summary.done.append(step.name)
         self._hears.step_over(step.name, seconds, done.notes)
 
     def _write(self, one: StepRecord) -> None:
-        """Put it into stages.json, in the order of the study; steps that the study no longer has go."""
-        known = {record.name: record for record in self._record.stages} | {one.name: one}
+        """Put it into stages.json, in the order of the study; those that the study no longer has stand apart."""
+        known = {record.name: record for record in (*self._record.gone, *self._record.stages)} | {one.name: one}
         stages = tuple(known[name] for name in self._names if name in known)
         synthetic = self._record.synthetic
         if (self._study.out / COHORT_FILE).is_file():
@@ -184,19 +192,30 @@ class _Run:
             synthetic=synthetic,
             config=as_json(asdict(self._study.config)),
             stages=stages,
+            gone=tuple(record for name, record in known.items() if name not in self._names),
         )
         write_study_record(self._study.out, self._record)
 
 
-def _begun(step: Step, before: StepRecord | None) -> StepRecord:
-    """The record of a step that is at work; what an earlier time wrote is still known."""
+def _own(out: Path, before: StepRecord | None, files: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """What of a step's files earlier runs wrote, and those that will be its own as nothing stands in their place.
+
+    `files` gives for each what would have to stand there for it to be somebody else's.
+    """
+    known = {} if before is None else dict(before.wrote)
+    free = [one for one, places in files.items() if not any((out / place).exists() for place in places)]
+    return known | {one: "" for one in free if not made(before, one)}
+
+
+def _begun(step: Step, before: StepRecord | None, own: Mapping[str, str]) -> StepRecord:
+    """The record of a step that is at work; what an earlier time was asked, and wrote, is still known."""
     return StepRecord(
         name=step.name,
         stage=step.stage,
         state=StepState.RUNNING,
-        settings=as_json(dict(step.settings)),
+        settings={} if before is None else before.settings,
         reads={},
-        wrote={} if before is None else before.wrote,
+        wrote=own,
         like=step.kind,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         version=sarcoscope.__version__,
@@ -206,10 +225,11 @@ def _begun(step: Step, before: StepRecord | None) -> StepRecord:
     )
 
 
-def _over(running: StepRecord, done: Done, seconds: float, cpu_seconds: float) -> StepRecord:
+def _over(step: Step, running: StepRecord, done: Done, seconds: float, cpu_seconds: float) -> StepRecord:
     return replace(
         running,
         state=StepState.DONE,
+        settings=as_json(dict(step.settings)),
         wrote=dict(done.wrote),
         notes=done.notes,
         failures=dict(done.failures),

@@ -16,7 +16,7 @@ from sarcoscope.core.study import StudyStage
 from sarcoscope.formats.atomic import as_json, write_json
 from sarcoscope.formats.manifest import COHORT_FILE, read_cohort, read_manifest, write_cohort, write_manifest
 from sarcoscope.formats.screening import SCREENING_NAME, read_decisions
-from sarcoscope.formats.split import RECORD_FILE, SPLIT_FILE, read_repetitions, read_split
+from sarcoscope.formats.split import RECORD_FILE, SPLIT_FILE, read_repetitions, read_split, read_split_record
 from sarcoscope.formats.tile_index import read_cohort_tiles
 from sarcoscope.reports.wording import plural
 from sarcoscope.stages.cohort_check import CohortReport, check_cohort
@@ -36,7 +36,7 @@ from sarcoscope.stages.study_inputs import (
 from sarcoscope.stages.study_listen import StudyListener, TileHears
 from sarcoscope.stages.study_plan import Done, Step
 from sarcoscope.stages.study_probe import tile_seconds
-from sarcoscope.stages.study_record import StepRecord
+from sarcoscope.stages.study_record import StepRecord, StepState
 from sarcoscope.stages.tile import RUN_FILE, TileConfig, TileSummary, absolute, problem_line, tile
 from sarcoscope.stages.tile_one import index_path
 from sarcoscope.stages.tile_preview import FOLDER as PREVIEW
@@ -164,8 +164,8 @@ def _split(study: Study, before: StepRecord | None, hears: StudyListener) -> Don
     """Write OUT/split.csv. One that was edited by hand stands as long as it has a row for each slide."""
     section, out = study.config.split, study.out
     path = out / SPLIT_FILE
-    own = before is not None and (not path.exists() or before.wrote.get(SPLIT_FILE) == content(path))
-    if before is not None and not own and before.settings == _split_settings(study):
+    own = before is not None and (not path.exists() or _is_own(out, before))
+    if before is not None and not own and SPLIT_FILE in before.wrote and before.settings == _split_settings(study):
         return _edited(study, before)
     ask = SplitAsk(
         source=out / MANIFEST_FILE,
@@ -191,6 +191,14 @@ def _split(study: Study, before: StepRecord | None, hears: StudyListener) -> Don
         notes=(_parts(result), *(f"warning: {one}" for one in result.warnings), *result.notes),
         units=float(len(read_check(out)["slides"])),
     )
+
+
+def _is_own(out: Path, before: StepRecord) -> bool:
+    """Whether split.csv is as the study wrote it, be it just before it was ended."""
+    now = content(out / SPLIT_FILE)
+    if before.state is StepState.RUNNING and (out / RECORD_FILE).exists():
+        return now in {before.wrote.get(SPLIT_FILE), read_split_record(out).get("sha256")}
+    return now == before.wrote.get(SPLIT_FILE)
 
 
 def _edited(study: Study, before: StepRecord) -> Done:

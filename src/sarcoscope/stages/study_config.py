@@ -17,7 +17,7 @@ from sarcoscope.core.study import (
     StudyNetwork,
     paper_cut,
 )
-from sarcoscope.core.training import NetworkConfig
+from sarcoscope.core.training import HUB, NO_WEIGHTS, NetworkConfig
 from sarcoscope.core.tuning import SearchConfig
 from sarcoscope.diagnosis.fusion import RULES
 from sarcoscope.diagnosis.published import PAPER_RULES
@@ -102,7 +102,14 @@ def read_study_config(path: Path) -> StudyConfig:
     """The study, with its paths from the config's folder made absolute. Raises ArtifactError."""
     config = read_config(path, StudyConfig, example="sarcoscope study new")
     home = path.absolute().parent
-    return replace(config, manifest=str(home / config.manifest), out=str(home / config.out))
+    networks = tuple(replace(row, network=_from(home, row.network)) for row in config.networks)
+    return replace(config, manifest=str(home / config.manifest), out=str(home / config.out), networks=networks)
+
+
+def _from(home: Path, network: NetworkConfig) -> NetworkConfig:
+    """With a file of weights that counts from a folder."""
+    named = network.weights in {HUB, NO_WEIGHTS}
+    return network if named else replace(network, weights=str(home / network.weights))
 
 
 def flat(value: Any, inside: str = "") -> dict[str, Any]:

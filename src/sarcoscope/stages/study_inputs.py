@@ -14,13 +14,14 @@ from sarcoscope.formats.hashing import sha256_file
 from sarcoscope.formats.manifest import read_rows
 from sarcoscope.formats.member import MEMBER_FILE, MemberRecord, read_member
 from sarcoscope.formats.screening import SCREENING_NAME
-from sarcoscope.formats.split import SPLIT_FILE
+from sarcoscope.formats.split import SPLIT_FILE, read_split
 
 CHECK_FILE: Final = "check.json"
 MANIFEST_FILE: Final = "manifest.csv"
 MEMBERS: Final = "members"
 BUNDLES: Final = "bundles"
 _NONE: Final = "none"
+_AGAIN: Final = "remove it, and run the study again"
 
 
 def content(path: Path) -> str:
@@ -39,19 +40,25 @@ def _hashed(path: Path, _size: int, _changed: int) -> str:
 
 def manifest_reads(manifest: Path) -> dict[str, str]:
     """The manifest, and of each slide that it lists how long its files are and when they were changed."""
+    slides = read_rows(manifest).slides  # first: it says best what is wrong with a manifest
     found = {"manifest": content(manifest)}
-    for slide in read_rows(manifest).slides:
+    for slide in slides:
         key = f"slide/{shown(slide.slide)}"
         found[key] = hashlib.sha256("\n".join([found.get(key, ""), *_stamps(slide.path)]).encode()).hexdigest()
     return found
 
 
 def _stamps(path: Path) -> list[str]:
-    """Length and time of a file, or of the files of a folder; of one that cannot be looked at its name alone."""
+    """Length and time of a file, or of the files of a folder; of one that cannot be looked at its name alone.
+
+    Of an MRXS slide, whose px lie in the folder of its name, both.
+    """
     files: Iterable[Path] = [path]
+    home = path.with_suffix("") if path.suffix.lower() == ".mrxs" else path
     try:
-        if path.is_dir():
-            files = sorted(one for one in path.iterdir() if one.is_file())
+        if home.is_dir():
+            inner = sorted(one for one in home.iterdir() if one.is_file())
+            files = inner if home == path else [path, *inner]
         stats = [(one, os.stat(one)) for one in files]  # noqa: PTH116 - names that are no UTF-8 are told later
     except OSError:
         return [shown(path)]
@@ -62,9 +69,11 @@ def read_check(out: Path) -> dict[str, Any]:
     """OUT/check.json: `slides` (hash of content by id), `problems`, `area_px`. ArtifactError."""
     path = out / CHECK_FILE
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtifactError(path, f"cannot be read ({error})", "remove stages.json, run the study again") from error
+        raise ArtifactError(path, f"cannot be read ({error})", _AGAIN) from error
+    if not isinstance(found, dict) or not {"slides", "area_px"} <= found.keys():
+        raise ArtifactError(path, "damaged (it holds no slides)", _AGAIN)
     return found
 
 
@@ -75,8 +84,11 @@ def cohort_reads(out: Path) -> dict[str, str]:
 
 
 def split_reads(out: Path) -> dict[str, str]:
-    """split.csv, which may be edited by hand."""
-    return {"split": content(out / SPLIT_FILE)}
+    """split.csv, which may be edited by hand, and what pooled slides' tiles are dealt out by."""
+    split = read_split(out)
+    dealt = json.dumps([split.ratios, split.seed, split.pooled])
+    pooled = {"dealing of pooled tiles": hashlib.sha256(dealt.encode()).hexdigest()} if split.pooled else {}
+    return {"split": content(out / SPLIT_FILE), **pooled}
 
 
 def tiles_reads(out: Path) -> dict[str, str]:

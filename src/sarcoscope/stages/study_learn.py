@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 
-from sarcoscope.core.errors import ArtifactError, InputError, TrainingError
+from sarcoscope.core.errors import ArtifactError, TrainingError
 from sarcoscope.core.training import NO_WEIGHTS, TrainConfig
 from sarcoscope.core.tuning import TuneConfig
 from sarcoscope.formats.member import MEMBER_FILE, read_member
@@ -19,6 +19,7 @@ from sarcoscope.stages.train import MEMBERS, train
 from sarcoscope.stages.train_one import Asked, key_of
 from sarcoscope.stages.train_tiles import choose_tiles
 from sarcoscope.stages.tune import tune
+from sarcoscope.stages.tune_refusals import OtherMemberError, OtherSearchError
 from sarcoscope.training.devices import make_accelerator
 from sarcoscope.training.state import CHECKPOINT_FILE, read_state
 
@@ -53,11 +54,12 @@ def _is_other(folder: Path, key: str) -> bool:
 def search_members(config: TuneConfig, hears: StudyListener, *, ours: bool) -> Mapping[str, str]:
     """Search, go on with a search, or find it done; which members are missing, and why.
 
-    One of other inputs is begun anew where it is `ours`. Raises as `train_member` does.
+    One of other inputs is begun anew where it is `ours`; nothing else that may be wrong costs its trials. Raises as
+    `train_member` does.
     """
     try:
         summary = tune(config, TrainHears(hears, config.name))
-    except (ArtifactError, InputError):
+    except (OtherSearchError, OtherMemberError):
         if not ours:
             raise
         summary = tune(config, TrainHears(hears, config.name), force=True)

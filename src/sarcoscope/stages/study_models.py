@@ -1,5 +1,6 @@
 """A study's steps from members to numbers: all combinations ranked, bundles made, everything evaluated."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from sarcoscope.core.cohort import Part
-from sarcoscope.core.errors import InputError
+from sarcoscope.core.errors import ArtifactError, InputError
 from sarcoscope.core.evaluation import SlideResult
 from sarcoscope.core.study import MultiModel, StudyStage
 from sarcoscope.diagnosis.fusion import Probabilities
@@ -37,7 +38,7 @@ from sarcoscope.stages.study_inputs import (
 )
 from sarcoscope.stages.study_listen import PassHears, StudyListener
 from sarcoscope.stages.study_plan import Done, Step
-from sarcoscope.stages.study_record import StepRecord
+from sarcoscope.stages.study_record import StepRecord, made
 from sarcoscope.stages.study_train import Training, step_name, trainings
 
 EVALUATION: Final = "evaluation"
@@ -163,7 +164,7 @@ def model_steps(study: Study) -> list[Step]:
     config, out = study.config, study.out
     models = models_of(study)
     ensembles = flat(config.ensembles, "ensembles")
-    asked = ("metric", "rule", "most")
+    asked = ("single", "metric", "rule", "most")
     draws = {f"evaluation.{key}": value for key, value in flat(config.evaluation).items()}
     names = [model.name for model in models]
     shown = config.examples.model
@@ -200,11 +201,27 @@ def _bundle_step(study: Study, model: StudyModel) -> Step:
         stage=StudyStage.BUNDLE,
         after=model.after,
         settings=settings,
-        reads=lambda: {**tiles_reads(out), **cohort_reads(out), **members_reads(out, members_of(study, model))},
+        reads=lambda: {**tiles_reads(out), **cohort_reads(out), **_members_in_order(study, model)},
         does=lambda before, hears: _bundle(study, model, before, hears),
         size=lambda: 1.0,
         like=f"bundle, {model.mode}, of {len(model.mpp) or 1} scales",
     )
+
+
+def bundle_files(study: Study) -> dict[str, dict[str, list[str]]]:
+    """By step what it makes below OUT, each with what may not stand there unless the step made it."""
+    return {f"bundle {one.name}": {_bundle_file(one): [f"{BUNDLES}/{one.name}"]} for one in models_of(study)}
+
+
+def _bundle_file(model: StudyModel) -> str:
+    return f"{BUNDLES}/{model.name}/bundle.json"
+
+
+def _members_in_order(study: Study, model: StudyModel) -> dict[str, str]:
+    """The graphs of a model's members, and which place each has."""
+    names = members_of(study, model)
+    order = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return {**members_reads(study.out, names), "members": order}
 
 
 def _search(study: Study, hears: StudyListener) -> Done:
@@ -228,7 +245,7 @@ def _search(study: Study, hears: StudyListener) -> Done:
     best = found.ranked[0]
     lucky = found.level_with_best
     return Done(
-        wrote={str(_search_path(study).relative_to(study.out)): ""},
+        wrote={_search_path(study).relative_to(study.out).as_posix(): ""},
         notes=(
             f"best of {plural(len(found.ranked), 'combination')}: {' + '.join(best.members)}",
             f"{lucky} of them, the best among them, cannot be told apart on {plural(found.tiles, 'validation tile')}",
@@ -238,14 +255,16 @@ def _search(study: Study, hears: StudyListener) -> Done:
 
 
 def _bundle(study: Study, model: StudyModel, before: StepRecord | None, hears: StudyListener) -> Done:
-    """Fuse and calibrate. A bundle that the study made before goes; one that it did not make stays, and is told."""
+    """Fuse and calibrate. A bundle that the study made before goes; ArtifactError for one that it did not make."""
     config = study.config
     home = study.out / BUNDLES / model.name
-    if before is not None and home.is_dir():
+    if home.exists():
+        if not made(before, _bundle_file(model)):
+            raise ArtifactError(home, "was not made by this study", "move it away to have it made anew")
         with writing(home):
             shutil.rmtree(home)
     names = members_of(study, model)
-    made = make_ensemble(
+    bundle = make_ensemble(
         EnsembleAsk(
             run=study.out,
             members=tuple(study.out / MEMBERS / name for name in names),
@@ -262,9 +281,9 @@ def _bundle(study: Study, model: StudyModel, before: StepRecord | None, hears: S
         ),
         PassHears(hears, f"calibrating {model.name}"),
     )
-    missing = dict(made.manifest.calibration.why_not)
+    missing = dict(bundle.manifest.calibration.why_not)
     notes = (" + ".join(names), *(f"no {what}: {why}" for what, why in missing.items()))
-    return Done(wrote={f"{BUNDLES}/{model.name}/bundle.json": ""}, notes=notes, units=1.0)
+    return Done(wrote={_bundle_file(model): ""}, notes=notes, units=1.0)
 
 
 def _evaluate(study: Study, names: list[str], hears: StudyListener) -> Done:

@@ -119,6 +119,9 @@ def stand(step: Step, record: StepRecord | None, out: Path, waiting: Sequence[st
         except SarcoscopeError as error:
             why_not.append(str(error))
         why_not += [f"{path} is gone" for path in record.wrote if not (out / path).exists()]
+    if not why_not and record.failures and step.stage is not StudyStage.CHECK:  # a changed file is a change there
+        why = f"{plural(len(record.failures), 'slide')} failed before"
+        return Planned(step=step, standing=Standing.GOES_ON, why=(why,))
     if not why_not:
         return Planned(step=step, standing=Standing.DONE)
     more = [f"and {plural(len(why_not) - _MOST, 'more change')}"] if len(why_not) > _MOST else []

@@ -16,7 +16,7 @@ from sarcoscope.formats.atomic import write_json
 STAGES_FILE: Final = "stages.json"
 STAGES_SCHEMA: Final = 1
 _KIND: Final = "sarcoscope.study"
-_AGAIN: Final = "move it away: the study then looks at everything again, and what is finished is found finished"
+_AGAIN: Final = "move it and bundles/ away: the study then looks at everything again, and finds finished what is"
 
 
 class StepState(StrEnum):
@@ -36,11 +36,14 @@ class StepRecord:
     stage: StudyStage
     state: StepState
     settings: Mapping[str, Any]
-    """All of the config that it depends on, by key."""
+    """All of the config that what it left depends on, by key; until it is done, those of what stood there before."""
     reads: Mapping[str, str]
     """All files that it depends on, by 'kind/subject': a hash of the content, or how often it was changed."""
     wrote: Mapping[str, str] = field(default_factory=dict)
-    """What it left below OUT: SHA-256 by path; empty for a folder, or a file that others change too."""
+    """What it left below OUT: SHA-256 by path; empty for a folder, or a file that others change too.
+
+    Until it is done also what it may have begun, where nothing stood before.
+    """
     notes: tuple[str, ...] = ()
     """What came of it, in words."""
     failures: Mapping[str, str] = field(default_factory=dict)
@@ -73,10 +76,17 @@ class StudyRecord:
     """study.yaml, whole, as the last run read it."""
     stages: tuple[StepRecord, ...] = ()
     """In the order of the study."""
+    gone: tuple[StepRecord, ...] = ()
+    """Of steps that the study no longer has: one that comes back knows its own files by them."""
 
     def of(self, name: str) -> StepRecord | None:
         """The record of a step; None where it never began."""
-        return next((one for one in self.stages if one.name == name), None)
+        return next((one for one in (*self.stages, *self.gone) if one.name == name), None)
+
+
+def made(before: StepRecord | None, path: str) -> bool:
+    """Whether a step's own earlier runs made, or began, what stands at a path below OUT; `before` is its record."""
+    return before is not None and path in before.wrote
 
 
 def write_study_record(out: Path, record: StudyRecord) -> None:

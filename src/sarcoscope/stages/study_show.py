@@ -118,9 +118,8 @@ def _diagnose(study: Study, hears: StudyListener) -> Done:
     model = shown_model(study, read_evaluation(evaluation_path(study)))
     rows = [one for one in read_cohort(study.out) if one.slide in wanted]
     for folder in out.iterdir() if out.is_dir() else ():
-        if folder.is_dir() and folder.name not in {safe_id(name) for name in wanted}:
-            with writing(folder):
-                shutil.rmtree(folder)
+        if folder.name not in {safe_id(name) for name in wanted}:
+            _remove(folder)
     if not rows:
         return Done(notes=("no slide of a test set was decided, so none is drawn",), units=0.0)
     config = DiagnoseConfig(out=out, workers=study.workers, threads=study.threads)
@@ -132,12 +131,20 @@ def _diagnose(study: Study, hears: StudyListener) -> Done:
         truths=truths_from_manifest(rows),
         title=study.config.title,
     )
+    for slide in summary.failures:
+        _remove(out / slide)  # what an earlier model said of it
     return Done(
         wrote={f"{SLIDES}/{record.slide}/diagnosis.json": "" for record in summary.records},
         notes=(f"{plural(len(summary.records), 'slide')} by {model}",),
         failures={slide: str(error) for slide, error in summary.failures.items()},
         units=float(len(rows)),
     )
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir():
+        with writing(folder):
+            shutil.rmtree(folder)
 
 
 def _explain_step(study: Study, network: str) -> Step:
@@ -170,9 +177,7 @@ def explained(study: Study, network: str) -> tuple[str, str]:
 def _explain(study: Study, network: str, hears: StudyListener) -> Done:
     bundle, member = explained(study, network)
     home = study.out / CAM / network
-    if home.is_dir():
-        with writing(home):
-            shutil.rmtree(home)
+    _remove(home)
     summary = explain(
         ExplainAsk(
             run=study.out,
@@ -186,7 +191,7 @@ def _explain(study: Study, network: str, hears: StudyListener) -> Done:
         PassHears(hears, f"activation maps of {member}"),
     )
     return Done(
-        wrote={str(summary.path.relative_to(study.out)): ""},
+        wrote={summary.path.relative_to(study.out).as_posix(): ""},
         notes=(f"{plural(len(summary.record.tiles), 'tile')} of {member}",),
         failures=dict(summary.record.failures),
         units=1.0,
@@ -194,9 +199,10 @@ def _explain(study: Study, network: str, hears: StudyListener) -> Done:
 
 
 def artifacts(study: Study) -> StudyArtifacts:
-    """What the report is made from."""
-    out = study.out
-    drawn = sorted((out / SLIDES).glob("*/diagnosis.json"))
+    """What the report is made from; of examples that are no longer asked for none."""
+    out, examples = study.out, study.config.examples
+    drawn = sorted((out / SLIDES).glob("*/diagnosis.json")) if examples.slides else []
+    sheets = [out / CAM / network.name / "cam.json" for network in study.config.networks] if examples.cam_tiles else []
     names = [name for one in trainings(study) for name in one.members]
     curves = {name: out / MEMBERS / name / "curves.png" for name in names}
     return StudyArtifacts(
@@ -204,7 +210,7 @@ def artifacts(study: Study) -> StudyArtifacts:
         title=study.config.title,
         evaluation=evaluation_path(study),
         searches=_there([out / ENSEMBLES_FOLDER / f"{study.config.ensembles.single}.json"]),
-        cam=_there([out / CAM / network.name / "cam.json" for network in study.config.networks]),
+        cam=_there(sheets),
         curves={name: path for name, path in curves.items() if path.is_file()},
         slides={path.parent.name: path.parent for path in drawn},
         tiles_preview=tuple(preview_pictures(study)),
@@ -224,6 +230,8 @@ def _report_reads(study: Study) -> dict[str, str]:
     reads |= {f"ranking/{path.stem}": content(path) for path in found.searches}
     reads |= {f"maps/{path.parent.name}": content(path) for path in found.cam}
     reads |= {f"diagnosis/{name}": content(folder / "diagnosis.json") for name, folder in found.slides.items()}
+    reads |= {f"curves/{name}": content(path) for name, path in found.curves.items()}
+    reads |= {f"previews/{path.stem}": content(path) for path in found.tiles_preview}
     return reads
 
 
@@ -231,7 +239,7 @@ def _report(study: Study) -> Done:
     page = write_study_report(artifacts(study))
     files = [page, page.with_name("report.pdf")]
     return Done(
-        wrote={str(path.relative_to(study.out)): "" for path in files if path.is_file()},
+        wrote={path.relative_to(study.out).as_posix(): "" for path in files if path.is_file()},
         notes=(str(page),),
         units=1.0,
     )

@@ -19,7 +19,7 @@ from sarcoscope.stages.study_config import flat
 from sarcoscope.stages.study_inputs import MEMBERS, content, member, tiles_reads
 from sarcoscope.stages.study_listen import StudyListener
 from sarcoscope.stages.study_plan import Done, Step
-from sarcoscope.stages.study_record import StepRecord
+from sarcoscope.stages.study_record import StepRecord, made
 from sarcoscope.stages.tile_sets import tile_table, usable
 from sarcoscope.training.schedule import settle
 
@@ -27,6 +27,8 @@ _LOOKED_AT: Final = 1 / 3
 """A tile that is only looked at takes about this share of one that is learnt from."""
 _EXTRA: Final = ("torch", "torchvision", "timm", "accelerate", "safetensors", "onnxscript")
 _SEARCH: Final = ("optuna",)
+_TUNING: Final = "tuning"
+"""As `stages.tune` calls it, which needs torch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,40 @@ def train_steps(study: Study) -> list[Step]:
 def step_name(one: Training) -> str:
     """'train resnet18-20x', 'tune resnet18-20x'."""
     return f"{'tune' if one.row.trials else 'train'} {one.name}"
+
+
+def training_files(study: Study) -> dict[str, dict[str, list[str]]]:
+    """By step what it makes below OUT, each with what may not stand there unless the step made it."""
+    found = {}
+    for one in trainings(study):
+        found[step_name(one)] = {_file(name): [f"{MEMBERS}/{name}"] for name in one.members}
+        if one.row.trials:
+            found[step_name(one)][_search_home(one)] = _search_places(one)
+    return found
+
+
+def _file(member_name: str) -> str:
+    return f"{MEMBERS}/{member_name}/{MEMBER_FILE}"
+
+
+def _search_home(one: Training) -> str:
+    return f"{_TUNING}/{one.name}"
+
+
+def _search_places(one: Training) -> list[str]:
+    """What a search leaves beside its members."""
+    return [_search_home(one), f"{_search_home(one)}.db"]
+
+
+def is_ours(study: Study, one: Training, before: StepRecord | None) -> bool:
+    """Whether all that stands in a training's place came of this study, so that it may be begun anew."""
+    files = [_file(name) for name in one.members]
+    there = [file for file in files if (study.out / file).parent.exists()]
+    if not all(made(before, file) for file in there):
+        return False
+    if not one.row.trials or any(made(before, file) for file in (*there, _search_home(one))):
+        return True
+    return not any((study.out / place).exists() for place in _search_places(one))
 
 
 def train_config(study: Study, one: Training) -> TrainConfig:
@@ -131,7 +167,7 @@ def _train(study: Study, one: Training, before: StepRecord | None, hears: StudyL
     check_extra(search=bool(one.row.trials))
     from sarcoscope.stages import study_learn  # noqa: PLC0415 - torch comes in only where something is trained
 
-    config, ours = train_config(study, one), before is not None
+    config, ours = train_config(study, one), is_ours(study, one, before)
     if one.row.trials:
         searched = TuneConfig(
             name=one.name,
@@ -170,7 +206,7 @@ def _done(study: Study, one: Training, failures: Mapping[str, str], *, units: fl
         right = "no validation tile" if value is None else f"{value:.1%} of validation tiles, classes alike"
         notes.append(f"{name}: epoch {found.best_epoch} of {found.epochs} kept, {right}")
     return Done(
-        wrote={f"{MEMBERS}/{name}/{MEMBER_FILE}": "" for name in one.members},
+        wrote={_file(name): "" for name in one.members},
         notes=tuple(notes),
         units=units,
     )

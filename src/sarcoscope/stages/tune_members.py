@@ -23,6 +23,7 @@ from sarcoscope.stages.outputs import remove_drafts, replacing_folder
 from sarcoscope.stages.train import MEMBERS, alone_in
 from sarcoscope.stages.train_member import write_trained
 from sarcoscope.stages.train_one import Learnt, first_network, judged, key_of
+from sarcoscope.stages.tune_refusals import OtherMemberError
 from sarcoscope.stages.tune_study import SharedStudy, outcome_of
 from sarcoscope.stages.tune_trial import Search
 from sarcoscope.training.energy import Energy
@@ -58,11 +59,12 @@ def member_names(search: Search) -> list[str]:
 
 
 def refuse_foreign(search: Search, trials: Sequence[Trial]) -> None:
-    """Raise ArtifactError where a member of such a name is there that came of no trial of this search."""
+    """Raise OtherMemberError where a member of such a name is there that came of no trial of this search."""
     for name in member_names(search):
         folder = Path(search.config.train.run) / MEMBERS / name
         if (folder / MEMBER_FILE).exists() and not any(_is_of(read_member(folder), search, one) for one in trials):
-            raise ArtifactError(folder, "is of another training", "give another --name, or begin anew with --force")
+            advice = "give another --name, or begin anew with --force"
+            raise OtherMemberError(folder, "is of another training", advice)
 
 
 def _is_of(member: MemberRecord, search: Search, trial: Trial) -> bool:

@@ -35,6 +35,7 @@ from sarcoscope.core.errors import ArtifactError, InputError, shown
 from sarcoscope.core.tuning import Parameter, Trial, TrialState
 from sarcoscope.formats.alone import alone
 from sarcoscope.stages.train import alone_in
+from sarcoscope.stages.tune_refusals import OtherSearchError
 
 BEAT_S: Final = 30
 """So often a process says that it is still at its trial."""
@@ -305,8 +306,8 @@ def open_study(
     """The study of this name, made where there is none; while it is open, what ails its storage is told.
 
     Where it is to begin `anew`, that removes what the earlier one left on this machine, and may refuse.
-    `url` may be empty: a SQLite file beside `home`. Raises InputError, also for a study of another `key`, which stands
-    for all that the trials' values depend on.
+    `url` may be empty: a SQLite file beside `home`. Raises InputError; OtherSearchError for a study of another `key`,
+    which stands for all that the trials' values depend on.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it would say is said by the listener
     file = home.with_name(f"{name}.db")
@@ -334,7 +335,7 @@ def open_study(
                 study.set_user_attr(_KEY, key)
             elif known != key:
                 problem = f"study {name} in {where} is of another config, other tiles or other weights"
-                raise InputError(problem, "give another --name, or begin it anew with --force")
+                raise OtherSearchError(problem, "give another --name, or begin it anew with --force")
         try:
             yield SharedStudy(study=study, storage=storage, total=total, home=home)
         finally:
