@@ -65,6 +65,7 @@ bench: $(DEV)/installed .venv-histolab/installed .venv-tiatoolbox/installed
 	$(DEV)/bin/python benchmarks/screening.py
 	$(DEV)/bin/python benchmarks/train_speed.py
 	$(DEV)/bin/python benchmarks/real_tiles.py
+	$(DEV)/bin/python benchmarks/simulated.py
 	$(DEV)/bin/python benchmarks/study.py
 	$(DEV)/bin/python benchmarks/study.py --tiny
 

@@ -42,7 +42,7 @@ MOST_LETTERS: Final = 300
 """Of a note on a step; its whole text stands in stages.json."""
 LIMITS: Final = (
     "A tile's label is its slide's: tiles without tumour carry it too.",
-    "Of few patients bootstrap intervals are too narrow: of ten they hold the truth 88 % of the time, of five 83 %.",
+    "Of few patients bootstrap intervals are too narrow: of ten they hold the truth 88 % of the time, of five 81 %.",
     "Intervals say how figures would vary with other slides of the same source, not with other laboratories.",
     "Patients are kept apart only where the manifest names them; where it does not, slides are.",
     "Nothing here was compared with the reading of pathologists, and no figure is a claim of clinical use.",
