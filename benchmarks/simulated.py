@@ -65,15 +65,9 @@ def called_worse(rng: np.random.Generator, slides: int = 20, models: int = 16, t
         hard = rng.normal(1.4, 1.2, (1, slides)) + rng.normal(0, 0.5, (models, slides))
         right = rng.random((models, slides, TILES)) < 1 / (1 + np.exp(-hard))[:, :, None]
         told = np.where(right.reshape(models, -1), 0, 1)
+        said_of = list(np.eye(2)[told])  # a model each, (N, 2)
         found = rank_subsets(
-            names,
-            lambda one, told=told: np.eye(2)[told[one]],
-            labels,
-            units,
-            ("A", "B"),
-            metric="tile_accuracy",
-            draws=400,
-            rng=rng,
+            names, said_of.__getitem__, labels, units, ("A", "B"), metric="tile_accuracy", draws=400, rng=rng
         )
         together += sum(not one.is_level for one in found[1:])
         by_slide = right.mean(axis=2)  # (models, slides)

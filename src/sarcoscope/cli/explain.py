@@ -1,7 +1,7 @@
 """`sarcoscope explain`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,36 +45,17 @@ def explain(
 
         if (run is None) == (slide is None):
             raise InputError("a run or a slide is wanted", "give one of --run FOLDER and --slide FILE")
-        given = None if mpp is None else Mpp(mpp)
+        common: dict[str, Any] = {"bundle": bundle, "member": member, "per_class": per_class}
+        common |= {"workers": workers, "threads": threads}
         with progress_bars() as bars:
             bar = Bars(bars)
             if run is not None:
-                name = find_bundle(bundle).manifest.name
-                ask = stage.ExplainAsk(
-                    run=run,
-                    bundle=bundle,
-                    out=out or run / "explain" / safe_id(name),
-                    part=_part(part),
-                    member=member,
-                    per_class=per_class,
-                    fold=fold,
-                    workers=workers,
-                    threads=threads,
-                )
-                summary = stage.explain(ask, bar)
+                home = out or run / "explain" / safe_id(find_bundle(bundle).manifest.name)
+                summary = stage.explain(stage.ExplainAsk(run=run, out=home, part=_part(part), fold=fold, **common), bar)
             elif slide is not None:
-                of_slide = stage.ExplainSlideAsk(
-                    slide=slide,
-                    bundle=bundle,
-                    out=out or Path("explain"),
-                    mpp=given,
-                    mpp_override=mpp_override,
-                    member=member,
-                    per_class=per_class,
-                    workers=workers,
-                    threads=threads,
-                )
-                summary = stage.explain_slide(of_slide, bar)
+                given: dict[str, Any] = {"mpp": None if mpp is None else Mpp(mpp), "mpp_override": mpp_override}
+                home = out or Path("explain")
+                summary = stage.explain_slide(stage.ExplainSlideAsk(slide=slide, out=home, **given, **common), bar)
     _show(summary, set(bar.failed), as_json=as_json)
     raise typer.Exit(summary.exit_code)
 

@@ -17,6 +17,8 @@ from sarcoscope.tiling.reading import ScalesReader, TileReader, ahead
 
 Progress = Callable[[int], None]
 """Called with the number of tiles that were just finished."""
+Views = dict[float | None, Rgb]
+"""(tile_px, tile_px, 3) of a tile by the scale that it is shown at, um/px; its own under None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def predict_tiles(
     workers: int = 2,
     progress: Progress = lambda _count: None,
 ) -> Prediction:
-    """Read, judge and predict `tiles`; memory is bounded by the batch and the reading window.
+    """Read, judge and predict `tiles`; px are bounded by the batch and the reading window.
 
     Args:
         reader: of the slide; a `ScalesReader` where members read further scales.
@@ -63,43 +65,59 @@ def predict_tiles(
 
     Raises SlideReadError where the slide cannot be read and BundleError where a member does not fit.
     """
-    shown = tuple(scales) or (None,) * len(members)
+    passes = _Passes(members, tuple(scales) or (None,) * len(members), features_of)
     read = reader if isinstance(reader, ScalesReader) else ScalesReader(reader, {})
     judged: list[Tile] = []
-    pending: list[dict[float | None, Rgb]] = []
-    parts: list[Probabilities] = []
-    features: dict[int, list[Features]] = {place: [] for place in features_of}
-    computing = 0.0
-    started = perf_counter()
-
-    def flush() -> None:
-        nonlocal computing
-        begin = perf_counter()
-        stacked = {scale: np.stack([views[scale] for views in pending]) for scale in dict.fromkeys(shown)}
-        found = []
-        for place, (member, scale) in enumerate(zip(members, shown, strict=True)):
-            if place in features:
-                logits, maps = member.activations(stacked[scale])
-                features[place].append(maps.mean(axis=(2, 3)))
-            else:
-                logits = member.logits(stacked[scale])
-            found.append(softmax(logits))
-        parts.append(np.stack(found))
-        pending.clear()
-        computing += perf_counter() - begin
-
+    pending: list[Views] = []
+    computing, started = 0.0, perf_counter()
     for tile, views in ahead(read.read, tiles, workers):
         judged.append(tile)
         if tile.kept:
             pending.append(views)
         if len(pending) == batch:
-            flush()
+            computing += passes.run(pending)
+            pending.clear()
         progress(1)
     if pending:
-        flush()
-    whole = np.concatenate(parts, axis=1) if parts else np.empty((len(members), 0, classes))
-    pooled = {place: np.concatenate(some) if some else np.empty((0, 0), np.float32) for place, some in features.items()}
-    return Prediction(tuple(judged), whole, pooled, perf_counter() - started - computing, computing)
+        computing += passes.run(pending)
+    waiting = perf_counter() - started - computing
+    return Prediction(tuple(judged), passes.probabilities(classes), passes.features(), waiting, computing)
+
+
+class _Passes:
+    """Batches through all members, one after the other, and what came of them."""
+
+    def __init__(
+        self, members: Sequence[Network], scales: Sequence[float | None], features_of: Collection[int]
+    ) -> None:
+        self._members = list(zip(members, scales, strict=True))
+        self._parts: list[Probabilities] = []
+        self._features: dict[int, list[Features]] = {place: [] for place in features_of}
+
+    def run(self, views: Sequence[Views]) -> float:
+        """One batch; seconds that it took. Raises BundleError."""
+        begin = perf_counter()
+        stacked = {scale: np.stack([one[scale] for one in views]) for scale in {scale for _, scale in self._members}}
+        found = []
+        for place, (member, scale) in enumerate(self._members):
+            if place in self._features:
+                logits, maps = member.activations(stacked[scale])
+                self._features[place].append(maps.mean(axis=(2, 3)))
+            else:
+                logits = member.logits(stacked[scale])
+            found.append(softmax(logits))
+        self._parts.append(np.stack(found))
+        return perf_counter() - begin
+
+    def probabilities(self, classes: int) -> Probabilities:
+        """(M, kept, C)."""
+        empty = np.empty((len(self._members), 0, classes))
+        return np.concatenate(self._parts, axis=1) if self._parts else empty
+
+    def features(self) -> dict[int, Features]:
+        """(kept, F) by place of the member; (0, 0) where no tile was kept."""
+        empty = np.empty((0, 0), np.float32)
+        return {place: np.concatenate(some) if some else empty for place, some in self._features.items()}
 
 
 MOST_COMPARED: Final = 64

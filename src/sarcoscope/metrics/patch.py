@@ -71,9 +71,8 @@ def patch_result(
         draws: of the bootstrap, the same ones for all numbers.
         rng: draws the units.
 
-    An interval is the 2.5th to 97.5th percentile; a draw in which a number has no value is left out of it. There is
-    none of a single unit: of a class's accuracy where all its tiles are of one unit, and of its area where all its
-    tiles are, or all others. Raises InputError for arrays that do not fit.
+    An interval is the 2.5th to 97.5th percentile of the draws that have a value. There is none of a single unit: of a
+    class's accuracy where all its tiles are of one, of its area where all its tiles are, or all others. InputError.
     """
     check_classes(probabilities, classes)
     check_columns(len(labels), units=units, slides=slides)
