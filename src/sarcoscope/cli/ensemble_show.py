@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from sarcoscope.cli.console import out as console
-from sarcoscope.cli.console import print_json, progress_bars, say, tell
+from sarcoscope.cli.console import print_json, progress_bars, say
+from sarcoscope.cli.progress import PassBars
 from sarcoscope.core.errors import InputError, shown
 from sarcoscope.core.evaluation import Estimate, Search, SubsetResult
 from sarcoscope.diagnosis.calibration import slides_needed
@@ -25,64 +25,17 @@ _NOTICE: Final = "Research use only, not a medical device."
 _SYNTHETIC: Final = "synthetic phantom slides: of no clinical meaning"
 
 
-class Bars:
-    """A listener that draws a bar over slides, one over the tiles of the slide in hand, and one over combinations."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._slides = progress.add_task("slides", total=None, start=False, visible=False)
-        self._tiles = progress.add_task("tiles", total=None, start=False, visible=False)
-        self._ranked = progress.add_task("combinations", total=None, start=False, visible=False)
-        self._slide = ""
-        self.failed: dict[str, str] = {}
-        """By slide, why it went without."""
-
-    def slide_started(self, slide: str, number: int, total: int) -> None:
-        """Show whose turn it is."""
-        self._slide = slide if len(slide) <= 32 else slide[:31] + "\N{HORIZONTAL ELLIPSIS}"
-        self._progress.start_task(self._slides)
-        self._progress.update(self._slides, total=total, completed=number - 1, visible=True)
-
-    def tiles_planned(self, count: int) -> None:
-        """Start the tiles' bar."""
-        self._progress.reset(self._tiles, total=count, description=self._slide, visible=True)
-
-    def tiles_done(self, count: int) -> None:
-        """Advance it."""
-        self._progress.advance(self._tiles, count)
-
-    def slide_finished(self, slide: str, *, reused: bool) -> None:  # noqa: ARG002 - the bar says enough
-        """Advance the slides' bar."""
-        self._slide_over()
-
-    def slide_failed(self, slide: str, problem: str) -> None:
-        """Say why, once, and go on."""
-        if slide not in self.failed:
-            tell(f"error: {slide}: {problem}")
-        self.failed[slide] = problem
-        self._slide_over()
-
-    def ranking(self, done: int, total: int) -> None:
-        """Show how far the ranking is."""
-        self._progress.start_task(self._ranked)
-        self._progress.update(self._ranked, total=total, completed=done, visible=True)
-
-    def _slide_over(self) -> None:
-        self._progress.advance(self._slides)
-        self._progress.update(self._tiles, visible=False)
-
-
 def run_make(ask: EnsembleAsk) -> tuple[Bundle, dict[str, str]]:
     """Make it under bars; by slide, why it went without. InputError, ArtifactError."""
     with progress_bars() as progress:
-        bars = Bars(progress)
+        bars = PassBars(progress)
         return make_ensemble(ask, bars), bars.failed
 
 
 def run_search(ask: SearchAsk) -> tuple[Search, dict[str, str]]:
     """Search under bars; by slide, why it went without. InputError, ArtifactError."""
     with progress_bars() as progress:
-        bars = Bars(progress)
+        bars = PassBars(progress)
         return search_ensembles(ask, bars), bars.failed
 
 

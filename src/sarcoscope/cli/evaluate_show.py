@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sarcoscope.cli.console import out, percent, print_json, progress_bars, say, tell
-from sarcoscope.cli.ensemble_show import Bars
+from sarcoscope.cli.progress import PassBars
 from sarcoscope.core.cohort import Part
 from sarcoscope.core.errors import shown
 from sarcoscope.core.evaluation import Coverage, Estimate, Evaluation, Share
@@ -18,7 +18,7 @@ from sarcoscope.stages.evaluate import EvaluateAsk, EvaluateSummary, evaluate
 def run_evaluate(ask: EvaluateAsk) -> EvaluateSummary:
     """Evaluate under bars. InputError, ArtifactError, BundleError."""
     with progress_bars() as progress:
-        return evaluate(ask, Bars(progress))
+        return evaluate(ask, PassBars(progress))
 
 
 def show(summary: EvaluateSummary, *, as_json: bool) -> None:

@@ -37,7 +37,7 @@ def explain(
     wrong usage; 130: interrupted.
     """
     with errors_told(as_json=as_json, debug=debug):
-        from sarcoscope.cli.ensemble_show import Bars
+        from sarcoscope.cli.progress import PassBars
         from sarcoscope.core.geometry import Mpp
         from sarcoscope.formats.bundle import find_bundle
         from sarcoscope.stages import explain as stage
@@ -48,7 +48,7 @@ def explain(
         common: dict[str, Any] = {"bundle": bundle, "member": member, "per_class": per_class}
         common |= {"workers": workers, "threads": threads}
         with progress_bars() as bars:
-            bar = Bars(bars)
+            bar = PassBars(bars)
             if run is not None:
                 home = out or run / "explain" / safe_id(find_bundle(bundle).manifest.name)
                 summary = stage.explain(stage.ExplainAsk(run=run, out=home, part=_part(part), fold=fold, **common), bar)
